@@ -1,4 +1,4 @@
-//! `--report`: what a guest leaves behind that was stopped before it ended by itself.
+//! `--report` and `--core`: what a guest leaves behind that was stopped before it ended by itself.
 
 use std::io;
 use std::path::Path;
@@ -8,6 +8,7 @@ use tracing::{error, info};
 use super::Failure;
 use crate::control::may_be_overwritten;
 use crate::frontends::messages::tell;
+use crate::inspect::core_file::{self, CoreFileError};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::report_json::{self, ReportContext};
 use crate::machine::outcome::status;
@@ -21,7 +22,7 @@ use crate::settings::CrashFiles;
 ///
 /// A file that the user may want to keep, or that cannot be written.
 pub(super) fn check(files: &CrashFiles) -> Result<(), Failure> {
-    for (option, file) in [("--report", &files.report)] {
+    for (option, file) in [("--report", &files.report), ("--core", &files.core)] {
         let Some(file) = file else { continue };
         if !may_be_overwritten(file) {
             let file = file.display();
@@ -43,6 +44,13 @@ pub(super) fn write(files: &CrashFiles, machine: &Machine, outcome: &Outcome, cr
         let context = ReportContext { guest: machine.image().name(), exit_status: Some(outcome.status()) };
         let written = replace(file, Readers::Umask, report_json::to_json(crash, context).as_bytes());
         notify(file, written.map(|()| format!("the report is in {}.", file.display())));
+    }
+    if let Some(file) = &files.core {
+        match core_file::write(machine, crash, file) {
+            Ok(written) => notify(file, Ok(written.sentence(file) + ".")),
+            Err(CoreFileError::File(reason)) => notify(file, Err(reason)),
+            Err(CoreFileError::Host(reason)) => notify(file, Err(io::Error::other(reason))),
+        }
     }
 }
 

@@ -62,6 +62,11 @@ pub fn is_64_bit_elf(image: &dyn Image) -> bool {
     ElfFile::read(image).is_some_and(|file| file.is_64_bit())
 }
 
+/// The entry point of an ELF file, as the file has it; `None` for another file.
+pub fn elf_entry(image: &dyn Image) -> Option<u64> {
+    ElfFile::read(image).map(|file| file.header.e_entry)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::BytesImage;

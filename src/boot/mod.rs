@@ -96,7 +96,7 @@ pub use build_id::build_id;
 pub use code::{CodeRange, code_ranges};
 pub use contents::{Contents, FileSection, NamedStack, contents_at, named_stacks, sections};
 pub use disk::without_contents as without_disk_contents;
-pub use elf::is_64_bit_elf;
+pub use elf::{elf_entry, is_64_bit_elf};
 pub use entry_return::{
     MARK_LENGTH as ENTRY_RETURN_MARK_LENGTH, boot_stack, has_returned as entry_has_returned,
 };

@@ -18,6 +18,7 @@ use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::Symbol;
 use crate::devices::keyboard::{Key, KeyEvent};
 use crate::devices::vga::Vga;
+use crate::inspect::core_file::{CoreFileError, WrittenCore};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::CpuId;
@@ -152,6 +153,10 @@ impl StoppedMachine for FakeMachine {
 
     fn report(&self) -> String {
         "{\n  \"format\": \"kvm-crash-report\"\n}\n".to_owned()
+    }
+
+    fn write_core(&self, _: &std::path::Path) -> Result<WrittenCore, CoreFileError> {
+        Ok(WrittenCore { memory: 4096, incomplete: false, program: Some("a.elf".to_owned()) })
     }
 
     fn quit(&mut self) {

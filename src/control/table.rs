@@ -226,6 +226,13 @@ pub(super) const COMMANDS: &[Command] = &[
         "write the registers, the callers and the cause of a crash to FILE as JSON; -f overwrites any file",
         crash_files::report,
     ),
+    command(
+        "core",
+        "[-f] FILE",
+        "write the memory and the registers to a core file for gdb; -f overwrites any file",
+        crash_files::core,
+    ),
+    command("dump-guest-memory", "[-f] FILE", "the same as `core`", crash_files::core).known_from(Qemu),
     command("migrate cancel", "", "cancel the migration", migration::cancel),
     command("migrate status", "", "show the progress or the result of the migration", migration::status),
     command(

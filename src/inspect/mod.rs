@@ -1,5 +1,6 @@
 //! Read-only views of a stopped machine, and the crash report, as values.
 
+pub mod core_file;
 pub mod crash;
 pub mod disassembly;
 pub mod dump;

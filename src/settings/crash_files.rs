@@ -7,4 +7,6 @@ use std::path::PathBuf;
 pub struct CrashFiles {
     /// The report as JSON.
     pub report: Option<PathBuf>,
+    /// The guest as an ELF core file.
+    pub core: Option<PathBuf>,
 }

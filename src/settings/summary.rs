@@ -127,6 +127,9 @@ impl Settings {
         if let Some(file) = &self.crash_files.report {
             all.push(("report", path(file)));
         }
+        if let Some(file) = &self.crash_files.core {
+            all.push(("core", path(file)));
+        }
         if let Some(file) = &self.restore {
             all.push(("restore", path(file)));
         }
@@ -284,6 +287,7 @@ mod tests {
         (&["a.elf"], "--consoleport=9001", "console=127.0.0.1:9001"),
         (&["a.elf", "--console"], "--magic-break", "magic-break=yes"),
         (&["a.elf"], "--report=crash.json", "report=crash.json"),
+        (&["a.elf"], "--core=crash.core", "core=crash.core"),
         (&[], "--restore=a.kvmstate", "restore=a.kvmstate"),
         (&["a.elf"], "--snapshot-at-exit=end.kvmstate", "snapshot-at-exit=end.kvmstate"),
         (&[], "--migr", "migr=127.0.0.1:8000"),

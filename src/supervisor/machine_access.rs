@@ -18,6 +18,7 @@ use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::{FileSection, Image, NamedStack, Symbol};
+use crate::inspect::core_file::{self, CoreFileError, WrittenCore};
 use crate::inspect::crash::{Cause, CrashReport};
 use crate::inspect::report_json::{self, ReportContext};
 use crate::inspect::screen::Shot;
@@ -230,6 +231,10 @@ impl StoppedMachine for Supervisor<'_> {
     fn report(&self) -> String {
         let context = ReportContext { guest: self.machine.image().name(), exit_status: None };
         report_json::to_json(&self.crash_report(), context)
+    }
+
+    fn write_core(&self, file: &Path) -> Result<WrittenCore, CoreFileError> {
+        core_file::write(self.machine, &self.crash_report(), file)
     }
 
     fn quit(&mut self) {

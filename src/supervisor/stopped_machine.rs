@@ -10,6 +10,7 @@ use super::notice::Notice;
 use super::session::CommandSession;
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::{FileSection, Image, NamedStack, Symbol};
+use crate::inspect::core_file::{CoreFileError, WrittenCore};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::board::Board;
@@ -134,6 +135,13 @@ pub trait StoppedMachine {
 
     /// The report about the guest as the selected CPU sees it, as JSON; about the crash, if it has crashed.
     fn report(&self) -> String;
+
+    /// Writes the guest to a core file as the selected CPU sees it.
+    ///
+    /// # Errors
+    ///
+    /// [`CoreFileError`]; an existing file is left as it is.
+    fn write_core(&self, file: &Path) -> Result<WrittenCore, CoreFileError>;
 
     /// Ends the run, as soon as the answer has been given.
     fn quit(&mut self);

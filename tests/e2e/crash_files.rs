@@ -1,10 +1,13 @@
-//! What a crash leaves behind for programs: the report as JSON.
+//! What a crash leaves behind: the report as JSON for programs, and a core file for gdb.
+
+use std::path::Path;
+use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::support::debugger::{KvmWithGdb, expect};
-use crate::support::{FinishedRun, Kvm, Lane, guest_test, lane};
+use crate::support::debugger::{KvmWithGdb, expect, output};
+use crate::support::{FinishedRun, Kvm, Lane, disk_guest, guest, guest_test, lane};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -75,6 +78,62 @@ pub fn others() -> Vec<Trial> {
             has(&report, "/place/symbol/name", "fibonacci")?;
             kvm.finish().map(drop)
         }),
+        guest_test("gdb_moves_the_symbols_of_a_relocated_guest_by_its_core", || {
+            let ran = Kvm::with_guest("crash-in-pie").arg("--core=crash.core").run();
+            ran.expect_status(8)?;
+            let printed = gdb(Some("crash-in-pie"), &ran.folder.file("crash.core"), &["bt"])?;
+            expect(&printed, "Program terminated with signal SIGILL")?;
+            expect(&printed, "#0  fall_down () at ")?;
+            expect(&printed, " in guest_main (")
+        }),
+        guest_test("the_processors_are_the_threads_of_a_core", || {
+            let run = ["--cpus=2", "--timeout=100ms", "--core=late.core"];
+            let ran = Kvm::with_guest("two-counters").args(run).run();
+            ran.expect_status(12)?;
+            let printed = gdb(Some("two-counters"), &ran.folder.file("late.core"), &["info threads"])?;
+            expect(&printed, "LWP 1 ")?;
+            expect(&printed, "LWP 2 ")
+        }),
+        guest_test("a_core_has_memory_at_the_addresses_that_the_guest_maps", || {
+            let kvm = KvmWithGdb::start("higher-half", &[], b"")?;
+            let file = kvm.file("half.core");
+            let core = format!("monitor core {}", file.display());
+            let output = kvm.gdb("higher-half", &["break guest_main", "continue", &core, &core, "kill"])?;
+            expect(&output, "the core is in ")?;
+            let printed = gdb(Some("higher-half"), &file, &["bt", "x/2i $pc"])?;
+            kvm.finish()?;
+            expect(&printed, "#0  guest_main () at ")?;
+            expect(&printed, "=> 0xffffffff80")
+        }),
+        guest_test("a_32_bit_guest_has_a_core_of_i386", || {
+            let kvm = KvmWithGdb::start("multiboot1", &[], b"")?;
+            let file = kvm.file("kernel.core");
+            let core = format!("monitor dump-guest-memory {}", file.display());
+            kvm.gdb("multiboot1", &["break guest_main", "continue", &core, "kill"])?;
+            let printed = gdb(Some("multiboot1"), &file, &["show architecture", "bt", "print/x magic"])?;
+            kvm.finish()?;
+            expect(&printed, "(currently \"i386\")")?;
+            expect(&printed, "#0  guest_main (magic=")?;
+            expect(&printed, "$1 = 0x2badb002\n")
+        }),
+        guest_test("a_core_replaces_an_older_one_and_no_other_elf_file", || {
+            let ran = Kvm::with_guest("triple-fault").arg("--core=crash.core").run();
+            ran.expect_status(8)?;
+            for (older, status) in [(ran.folder.file("crash.core"), 8), (guest("triple-fault"), 2)] {
+                let kvm = Kvm::with_guest("triple-fault").arg("--core=new");
+                std::fs::copy(&older, kvm.folder.file("new"))?;
+                kvm.run().expect_status(status)?;
+            }
+            Ok(())
+        }),
+        guest_test("a_core_without_a_program_is_examined_alone", || {
+            let run = ["--timeout=1", "--core=late.core", "--display=none"];
+            let ran = Kvm::new().arg(disk_guest("boot-sector")).args(run).run();
+            ran.expect_status(12)?.expect_err("examine it with `gdb -c late.core`.\n")?;
+            let file = ran.folder.file("late.core");
+            let printed = gdb(None, &file, &["print/x *(unsigned char *) 0x7dfe", "info registers cs"])?;
+            expect(&printed, "$1 = 0x55\n")
+        }),
     ]
 }
 
@@ -89,4 +148,14 @@ fn has(report: &Value, pointer: &str, expected: impl Into<Value>) -> Result<(), 
         Some(found) if *found == expected => Ok(()),
         found => Err(format!("{pointer}: {expected} expected, found {found:?} in {report:#}").into()),
     }
+}
+
+/// What gdb prints about a core file, with the file of a guest or without one.
+fn gdb(program: Option<&str>, core: &Path, commands: &[&str]) -> Result<String, Failed> {
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-c"]).arg(core);
+    for command in commands {
+        gdb.args(["-ex", command]);
+    }
+    output(gdb.args(program.map(guest)))
 }

@@ -150,6 +150,7 @@ const TAKEN: &[Case] = &[
         "gdb can connect",
     ),
     case("--magic-break", "hello-serial", "--magic-break=no", 0, "Hello from", ""),
+    case("--core", "triple-fault", "--core=crash.core", 8, "", "kvm: the core is in crash.core, "),
     case("--report", "triple-fault", "--report=crash.json", 8, "", "kvm: the report is in crash.json.\n"),
     case("--migr", "hello-serial", "--migr=no", 0, "Hello from", ""),
     Case {

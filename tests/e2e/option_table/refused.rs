@@ -239,6 +239,7 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
         "-migrport used without -migr. Use: kvm <elf file> [OPTIONS]\n-migrport is \
         the port on which -migr waits for a guest: add -migr or leave out -migrport.",
     ),
+    ("--core", "--core=", "--core: `` does not name a file; allowed: the path of a file, none"),
     ("--report", "--report=", "--report: `` does not name a file; allowed: the path of a file, none"),
     (
         "--snapshot-at-exit",
