@@ -2,6 +2,7 @@
 
 mod at_exit;
 mod crash_files;
+mod dashboard;
 mod disks;
 mod failure_status;
 mod inspect_file;
@@ -253,6 +254,7 @@ struct Run {
     debug_server: Option<DebugServer>,
     migrator: Option<Arc<dyn Migrator>>,
     session: Session,
+    has_dashboard: bool,
 }
 
 impl Run {
@@ -262,6 +264,7 @@ impl Run {
         make: impl FnOnce(Inputs, OutputQueue) -> Result<Machine, Failure>,
     ) -> Result<Run, Failure> {
         let host_failure = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
+        let has_dashboard = dashboard::is_wanted(settings)?;
         if let Some(file) = &settings.snapshot_at_exit {
             // A failure is reported before the run, not after hours.
             state::check_writable(file).map_err(|error| host_failure(&error))?;
@@ -309,23 +312,31 @@ impl Run {
         };
         let console = match &settings.console {
             Some(spec) => {
-                let console = Console::start(spec, caller).map_err(|error| host_failure(&error))?;
+                let console = Console::start(spec, caller.clone()).map_err(|error| host_failure(&error))?;
                 tell(&format!("the console is on {}", console.place()));
                 Some(console)
             }
             None => None,
         };
-        let connections =
-            Connections { inputs, outputs: output_reader, doorbell, screen: machine.screen().clone() };
+        let dashboard = match has_dashboard {
+            true => Some(dashboard::start(settings, caller, doorbell.clone())?),
+            false => None,
+        };
+        let screen = machine.screen().clone();
+        let connections = Connections { inputs, outputs: output_reader, doorbell, screen, dashboard };
         let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
-        Ok(Run { machine, requests, console, debugger, debug_server, migrator, session })
+        Ok(Run { machine, requests, console, debugger, debug_server, migrator, session, has_dashboard })
     }
 
     /// Runs the guest to its end; returns the exit status.
     fn go(mut self, settings: &Settings, log: Option<&Path>) -> u8 {
         let started = Instant::now();
         let wait = settings.gdb.as_ref().is_some_and(|spec| spec.wait);
-        let outcome = match self.debugger.is_some() || self.console.is_some() || self.debug_server.is_some() {
+        let has_requests = self.debugger.is_some()
+            || self.console.is_some()
+            || self.debug_server.is_some()
+            || self.has_dashboard;
+        let outcome = match has_requests {
             true => {
                 let server = self.debugger.as_ref();
                 let arch = settings.gdb_arch.unwrap_or_else(|| self.machine.gdb_arch());
@@ -334,7 +345,8 @@ impl Run {
                 let services = Services {
                     commands: Arc::new(ControlCommands),
                     migrator: self.migrator,
-                    stop_notice: Some(StopNotice {
+                    // The dashboard shows it, and would be written over.
+                    stop_notice: (!self.has_dashboard).then(|| StopNotice {
                         print: tell_during_run,
                         remedy: remedy(settings, self.console.as_ref()),
                     }),
@@ -355,6 +367,11 @@ impl Run {
         {
             // Saving fails with the same error, and reports it to the user.
             info!("{error}");
+        }
+        if self.has_dashboard
+            && let Some(last) = dashboard::last_picture(&mut self.machine, &outcome, &message)
+        {
+            self.session.show_end(last);
         }
         // The guest's last output comes first, so that the end of the run is the end of the log.
         self.session.finish(matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)));

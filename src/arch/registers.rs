@@ -128,6 +128,16 @@ impl Registers {
         }
     }
 
+    /// Linear address of the top of the stack (Intel SDM volume 1, "Procedure Stack").
+    pub fn top_of_stack(&self) -> u64 {
+        let (sp, ss) = (self.general.rsp, &self.system.ss);
+        match self.bitness() {
+            64 => sp,
+            _ if ss.db == 0 => ss.base.wrapping_add(sp & 0xFFFF),
+            _ => ss.base.wrapping_add(sp & 0xFFFF_FFFF),
+        }
+    }
+
     /// The ring (current privilege level) the vCPU is in, 0 to 3. It cannot be taken from the CS selector,
     /// which is no ring in real mode and in virtual-8086 mode (Intel SDM volume 3A, "Privilege Levels").
     pub fn ring(&self) -> u8 {

@@ -23,6 +23,7 @@ use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::CpuId;
 use crate::machine::board::Board;
+use crate::machine::exit_counts::ExitCounts;
 use crate::machine::inputs::{Input, Inputs, Keystroke};
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::memory::GuestMemory;
@@ -31,6 +32,7 @@ use crate::state::{SaveReport, SnapshotError};
 use crate::supervisor::facilities::Facility;
 use crate::supervisor::migrator::Migrator;
 use crate::supervisor::notice::Notice;
+use crate::supervisor::points::Points;
 use crate::supervisor::session::{CommandSession, Switches};
 use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
@@ -93,6 +95,14 @@ impl StoppedMachine for FakeMachine {
 
     fn session(&mut self) -> &mut CommandSession {
         &mut self.session
+    }
+
+    fn points(&self) -> &Points {
+        &self.session.points
+    }
+
+    fn exit_counts(&self) -> ExitCounts {
+        ExitCounts::default()
     }
 
     fn migrator(&self) -> Option<Arc<dyn Migrator>> {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::dashboard::{self, Dashboard};
 use super::menu;
 use super::output::Output;
 use super::painter::{Painter, ScreenFrame, colour_text};
@@ -32,6 +33,8 @@ enum View {
     Text,
     /// The guest's screen.
     Screen,
+    /// The dashboard, with serial text or the guest's screen in it.
+    Dashboard,
     /// The help on the Ctrl-A commands, in place of the guest's screen.
     Help,
 }
@@ -42,6 +45,7 @@ pub struct Display {
     /// The terminal, if standard output is one.
     terminal: Option<TerminalGuard>,
     screen: Screen,
+    dashboard: Option<Box<Dashboard>>,
     view: View,
     /// The terminal reports its mouse.
     mouse: bool,
@@ -67,6 +71,7 @@ impl Display {
         (wanted, pictures): (DisplayMode, PictureMode),
         terminal: Option<TerminalGuard>,
         screen: Screen,
+        dashboard: Option<Box<Dashboard>>,
     ) -> Display {
         let answers = terminal.as_ref().is_some_and(TerminalGuard::has_keyboard);
         // Without a terminal nothing is painted, and the painter needs no room for a picture.
@@ -76,6 +81,7 @@ impl Display {
             wanted,
             terminal,
             screen,
+            dashboard,
             view: View::Text,
             mouse: false,
             chosen: false,
@@ -90,8 +96,10 @@ impl Display {
             in_line: false,
             output: Output::new(),
         };
-        if wanted == DisplayMode::Vga {
-            display.show_screen();
+        if display.dashboard.is_some() {
+            display.show(View::Dashboard);
+        } else if wanted == DisplayMode::Vga {
+            display.show(View::Screen);
         }
         display
     }
@@ -103,6 +111,9 @@ impl Display {
 
     /// Serial text for standard output.
     pub fn text(&mut self, bytes: &[u8]) {
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.text(bytes);
+        }
         if self.view == View::Text {
             self.print(bytes);
         } else {
@@ -124,14 +135,17 @@ impl Display {
             return;
         }
         if self.view == View::Text && self.screen.in_use() {
-            self.show_screen();
+            self.show(View::Screen);
         }
-        if self.view == View::Screen {
-            self.paint(now);
+        match self.view {
+            View::Screen => self.paint(now),
+            View::Dashboard => self.paint_dashboard(),
+            View::Text | View::Help => {}
         }
         self.next_look = now
             + match self.view {
                 View::Text => WATCH_INTERVAL,
+                View::Dashboard => dashboard::REFRESH_INTERVAL,
                 _ if self.shows_picture => PICTURE_INTERVAL,
                 _ => PAINT_INTERVAL,
             };
@@ -152,15 +166,28 @@ impl Display {
 
     /// True if the terminal shows the guest's screen, or did before the help.
     pub fn shows_screen(&self) -> bool {
-        self.view != View::Text
+        match &self.dashboard {
+            Some(dashboard) => dashboard.shows_screen(&self.screen),
+            None => self.view != View::Text,
+        }
+    }
+
+    /// The dashboard, if the terminal shows it.
+    pub fn dashboard(&mut self) -> Option<&mut Dashboard> {
+        self.dashboard.as_deref_mut()
+    }
+
+    /// Has the next [`Self::refresh`] paint at once.
+    pub fn hurry(&mut self) {
+        self.next_look = Instant::now();
     }
 
     /// Switches to the other view, at the user's request.
     pub fn toggle(&mut self) {
         self.chosen = true;
         match self.view {
-            View::Text => self.show_screen(),
-            View::Screen | View::Help => self.show_text(),
+            View::Text => self.show(View::Screen),
+            View::Screen | View::Help | View::Dashboard => self.show_text(),
         }
     }
 
@@ -241,11 +268,12 @@ impl Display {
         self.shows_picture = false;
     }
 
-    fn show_screen(&mut self) {
+    /// Shows something else than text.
+    fn show(&mut self, view: View) {
         if let Some(terminal) = &self.terminal {
             self.output.push(&terminal.switching_to(TerminalScreen::Alternate));
             self.painter.invalidate();
-            self.view = View::Screen;
+            self.view = view;
             self.next_look = Instant::now();
         }
     }
@@ -258,6 +286,16 @@ impl Display {
             self.view = View::Text;
             let held: Vec<u8> = self.held.drain(..).collect();
             self.print(&held);
+        }
+    }
+
+    fn paint_dashboard(&mut self) {
+        if let (Some(dashboard), Some(terminal)) = (&mut self.dashboard, &self.terminal)
+            && self.output.pending() == 0
+        {
+            let mut bytes = Vec::new();
+            dashboard.paint(&self.screen, terminal.size(), &mut bytes);
+            self.output.push(&bytes);
         }
     }
 

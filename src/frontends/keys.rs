@@ -4,7 +4,7 @@
 //! characters in the guest's keyboard layout. Some keys cannot be told apart because terminals send the same
 //! byte for both: Ctrl+H is Backspace, Ctrl+I Tab, Ctrl+J and Ctrl+M Enter.
 
-mod sequences;
+pub(super) mod sequences;
 
 use crate::devices::keyboard::layouts::strokes_for;
 use crate::devices::keyboard::{Key, KeyEvent};

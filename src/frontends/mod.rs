@@ -7,6 +7,7 @@
 pub mod check;
 pub mod console;
 pub mod console_client;
+pub mod dashboard;
 pub mod display;
 mod file_id;
 pub mod guest_description;

@@ -49,7 +49,7 @@ impl Routed {
         };
         let (outputs, reader) = output_queue(Doorbell::new().unwrap());
         let screen = Screen::new(Arc::new(GuestMemory::new(1 << 20).unwrap()), TextView::default());
-        let display = Display::new((DisplayMode::None, PictureMode::Off), None, screen);
+        let display = Display::new((DisplayMode::None, PictureMode::Off), None, screen, None);
         Routed { router: OutputRouter::open(&settings).unwrap(), outputs, reader, display }
     }
 

@@ -225,12 +225,17 @@ pub fn colour_text(cells: &[u16], blink_enabled: bool) -> String {
 /// SGR: the terminal's own colours.
 const RESET: &str = "\x1b[0m";
 
+/// The number, 0 to 15, that a terminal gives a colour of the VGA: the VGA counts blue, green, red; a terminal red, green,
+/// blue.
+pub(super) fn terminal_colour(colour: u8) -> u8 {
+    colour & 8 | (colour & 1) << 2 | colour & 2 | colour >> 2 & 1
+}
+
 /// SGR: the given foreground and background.
 fn select((foreground, background): (u8, u8)) -> String {
-    // The VGA counts blue, green, red; a terminal counts red, green, blue.
-    let number = |colour: u8| (colour & 1) << 2 | colour & 2 | colour >> 2 & 1;
-    let parameter = |colour: u8, normal: u8| {
-        if colour & 8 != 0 { normal + 60 + number(colour) } else { normal + number(colour) }
+    let parameter = |colour: u8, normal: u8| match terminal_colour(colour) {
+        bright @ 8.. => normal + 60 + bright - 8,
+        dark => normal + dark,
     };
     format!("\x1b[{};{}m", parameter(foreground, 30), parameter(background, 40))
 }

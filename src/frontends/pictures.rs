@@ -222,7 +222,7 @@ fn within(size: (usize, usize), most: (usize, usize)) -> (usize, usize) {
 }
 
 /// Columns and rows for a picture of `size`: as many as the window has, with the proportions of the picture.
-fn fit(size: (usize, usize), window: Window) -> (usize, usize) {
+pub(super) fn fit(size: (usize, usize), window: Window) -> (usize, usize) {
     let cell = window.cell();
     let room = (usize::from(window.cells.0) * cell.0, usize::from(window.cells.1) * cell.1);
     // Enlarged, so that it is the window that limits it.
@@ -232,7 +232,7 @@ fn fit(size: (usize, usize), window: Window) -> (usize, usize) {
 }
 
 /// The picture in another size: each pixel is the nearest one.
-fn scaled(frame: &VideoFrame, size: (usize, usize)) -> VideoFrame {
+pub(super) fn scaled(frame: &VideoFrame, size: (usize, usize)) -> VideoFrame {
     if frame.size == size {
         return frame.clone();
     }

@@ -3,13 +3,14 @@
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::dashboard::{Dashboard, LastPicture};
 use super::display::Display;
 use super::messages::tell;
 use super::output_router::{OutputRouter, Pumped};
@@ -65,6 +66,8 @@ pub struct Session {
 struct Ending {
     begun: AtomicBool,
     hurried: AtomicBool,
+    /// What the dashboard shows until the user leaves it.
+    last_picture: Mutex<Option<LastPicture>>,
 }
 
 /// What the thread needs from the machine.
@@ -77,6 +80,8 @@ pub struct Connections {
     pub doorbell: Arc<Doorbell>,
     /// The guest's screen.
     pub screen: Screen,
+    /// The dashboard, if the terminal shows it.
+    pub dashboard: Option<Box<Dashboard>>,
 }
 
 impl Session {
@@ -103,7 +108,12 @@ impl Session {
             signals,
             terminal_input,
             mouse: settings.mouse,
-            display: Display::new((settings.display, settings.pictures), terminal, connections.screen),
+            display: Display::new(
+                (settings.display, settings.pictures),
+                terminal,
+                connections.screen,
+                connections.dashboard,
+            ),
             dump: settings.dump_screen,
             deadline: settings.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             settled: Some(Instant::now() + SETTLING),
@@ -120,6 +130,11 @@ impl Session {
             .stack_size(STACK)
             .spawn(|| worker.run())?;
         Ok(Session { thread, ending, doorbell })
+    }
+
+    /// Has the dashboard show the end of the run until the user leaves it; [`Self::finish`] waits for that.
+    pub fn show_end(&self, last: LastPicture) {
+        *self.ending.last_picture.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
 
     /// Ends the session after the run: writes the remaining output and restores the terminal. With `hurry`, a
@@ -327,8 +342,33 @@ impl Worker {
         let give_up = self.ending.hurried.load(Ordering::Relaxed).then(|| Instant::now() + OUTPUT_TIMEOUT);
         self.drain_queues(give_up);
         self.router.finish();
+        let last = self.ending.last_picture.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(last) = last {
+            self.wait_for_leave(last);
+        }
         self.display.finish(self.dump);
         self.drain_output(give_up);
+    }
+
+    /// Shows the dashboard as the run has left it, until a key or a signal.
+    fn wait_for_leave(&mut self, last: LastPicture) {
+        let Some(dashboard) = self.display.dashboard() else { return };
+        dashboard.show_end(last);
+        while self.display.dashboard().is_some_and(|dashboard| !dashboard.is_left()) {
+            let now = Instant::now();
+            self.terminal_input.time_passes(now, &self.inputs, &mut self.display);
+            self.display.refresh(now);
+            self.display.output().flush();
+            let limit = [self.display.due(), self.terminal_input.due()].into_iter().flatten().min();
+            let ready = self.wait(limit.map(|limit| limit.saturating_duration_since(now)));
+            if ready.stdin {
+                self.terminal_input.read(&self.inputs, &mut self.display);
+            }
+            // Without keys nobody could leave it.
+            if (ready.signals && self.signals.take().is_some()) || self.terminal_input.is_ended() {
+                return;
+            }
+        }
     }
 
     /// Empties the machine's output queue. The machine produces nothing any more, so this ends as soon as the

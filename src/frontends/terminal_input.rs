@@ -60,6 +60,11 @@ impl TerminalInput {
         !self.ended && !self.interactive && inputs.keystroke_backlog() >= MOST_PENDING
     }
 
+    /// True if there are no more keys.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Standard input, if it should be polled.
     pub fn watched(&self, inputs: &Inputs) -> Option<BorrowedFd<'_>> {
         (!self.ended && !self.is_held_back(inputs)).then(|| self.stdin.as_fd())
@@ -80,6 +85,12 @@ impl TerminalInput {
             }
             let rest = self.decoder.flush();
             self.push(inputs, rest);
+            if let Some(dashboard) = display.dashboard() {
+                if dashboard.complete_keys() {
+                    inputs.push(Input::Quit);
+                }
+                display.hurry();
+            }
         }
     }
 
@@ -135,6 +146,15 @@ impl TerminalInput {
 
     /// Bytes that the terminal sends for keys.
     fn keys(&mut self, bytes: &[u8], inputs: &Inputs, display: &mut Display) {
+        if let Some(dashboard) = display.dashboard() {
+            let result = dashboard.keys(bytes);
+            let keys = self.decoder.feed(&result.for_guest);
+            self.push(inputs, keys);
+            if result.quit {
+                inputs.push(Input::Quit);
+            }
+            return display.hurry();
+        }
         for event in self.menu.feed(bytes) {
             self.act(event, inputs, display);
         }

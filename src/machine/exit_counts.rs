@@ -37,7 +37,7 @@ impl ExitCounts {
     }
 
     /// Counts reads of a port that share an exit with one that has been counted.
-    pub(super) fn count_port_reads(&mut self, reads: usize) {
+    pub(crate) fn count_port_reads(&mut self, reads: usize) {
         self.0[1] += reads as u64;
     }
 

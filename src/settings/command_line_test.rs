@@ -18,6 +18,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         append: String::new(),
         modules: vec![],
         display: DisplayMode::Auto,
+        dashboard: DashboardMode::Off,
         config: None,
         dump_screen: false,
         serial: [SerialBackend::Stdio, SerialBackend::Log, SerialBackend::Log, SerialBackend::Log],

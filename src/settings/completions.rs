@@ -47,7 +47,7 @@ impl Shell {
 fn value(option: &OptionSpec) -> Value {
     match option.takes {
         OptionArgument::Help | OptionArgument::Version => Value::None,
-        OptionArgument::Maybe("yes|no") => Value::Attached(vec!["yes", "no"]),
+        OptionArgument::Maybe(name) if name.contains('|') => Value::Attached(name.split('|').collect()),
         OptionArgument::Maybe(_) => Value::Attached(Vec::new()),
         OptionArgument::Value(name) if name.contains('|') => Value::Words(name.split('|').collect()),
         OptionArgument::Value(name) if name.starts_with("FILE") || name.starts_with("PATH") => Value::File,

@@ -8,10 +8,10 @@ use super::listen_address::{self, ListenAddressDraft};
 use super::table::{DEFAULT_LOG_FILE, options};
 use super::values::{self, ParseResult};
 use super::{
-    BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, CrashFiles, DiskInterface, DiskMode, DiskSpec,
-    DisplayMode, GdbSpec, IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec, MOST_DISKS,
-    MOST_VIRTIO_DISKS, MigrationSecurity, MouseMode, PictureMode, Schedule, SerialBackend, Settings,
-    SettingsError, ValueOrigin, VgaMode,
+    BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, CrashFiles, DashboardMode, DiskInterface,
+    DiskMode, DiskSpec, DisplayMode, GdbSpec, IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec,
+    MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity, MouseMode, PictureMode, Schedule, SerialBackend,
+    Settings, SettingsError, ValueOrigin, VgaMode,
 };
 
 /// The source of the value being set.
@@ -113,6 +113,7 @@ impl Draft {
                 disks: Vec::new(),
                 cdrom: None,
                 display: DisplayMode::None,
+                dashboard: DashboardMode::Off,
                 dump_screen: false,
                 serial: [null(), null(), null(), null()],
                 debug_console: null(),
@@ -396,7 +397,11 @@ impl Draft {
         }
         let console = self.console_explicit.unwrap_or(self.console_implied);
         let gdb = self.gdb || self.gdb_implied && !self.gdb_explicit;
-        if self.settings.magic_break && !gdb && !console {
+        let dashboard = self.settings.dashboard != DashboardMode::Off;
+        if dashboard && self.settings.display == DisplayMode::None {
+            return Err(SettingsError::DashboardWithoutDisplay);
+        }
+        if self.settings.magic_break && !gdb && !console && !dashboard {
             return Err(SettingsError::MagicBreakAlone);
         }
         Ok(Settings {

@@ -54,10 +54,15 @@ pub enum SettingsError {
     MigrationPortAlone,
     /// The guest would stop where no debugger could let it go on.
     #[error(
-        "--magic-break stops the guest in a debugger, and none can connect: add --gdb, --gdb-nowait or --console \
+        "--magic-break stops the guest in a debugger, and none can connect: add --gdb, --gdb-nowait, --console or --dashboard \
          (or `enable = yes` to [gdb-server] or [console] in the config file)."
     )]
     MagicBreakAlone,
+    /// `--dashboard` with nothing to show it on.
+    #[error(
+        "--dashboard is shown on the terminal, and --display none keeps that empty: leave one of them out"
+    )]
+    DashboardWithoutDisplay,
     /// A CD-ROM drive beside four disks.
     #[error(
         "--cdrom is one drive too many: a machine has at most four on IDE, and there are four disks already. Leave one of \

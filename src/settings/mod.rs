@@ -201,6 +201,8 @@ pub struct Settings {
     pub cdrom: Option<DiskSpec>,
     /// Where the guest's text goes.
     pub display: DisplayMode,
+    /// Whether the terminal shows the dashboard.
+    pub dashboard: DashboardMode,
     /// Print the final VGA text screen on standard output when the run is over.
     pub dump_screen: bool,
     /// The backends of COM1 to COM4.
@@ -383,6 +385,17 @@ pub enum DisplayMode {
     Serial,
     /// Nothing.
     None,
+}
+
+/// Whether the terminal shows the dashboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DashboardMode {
+    /// It does not.
+    Off,
+    /// It does, and the guest runs.
+    Running,
+    /// It does, and the guest is paused at its first instruction.
+    Paused,
 }
 
 /// Most disks of a machine on IDE: two on each channel.

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::{
-    ClockMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode, KeyTarget, LayoutName, LogFormat,
-    MigrationSecurity, ModuleSpec, MouseMode, PictureMode, Schedule, SerialBackend, Settings, SymbolFileSpec,
-    VgaBiosSpec, VgaMode,
+    ClockMode, DashboardMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode, KeyTarget,
+    LayoutName, LogFormat, MigrationSecurity, ModuleSpec, MouseMode, PictureMode, Schedule, SerialBackend,
+    Settings, SymbolFileSpec, VgaBiosSpec, VgaMode,
 };
 
 impl Settings {
@@ -87,6 +87,11 @@ impl Settings {
             all.push(("rtc", seconds.to_string()));
         }
         all.push(("display", display(self.display).to_owned()));
+        match self.dashboard {
+            DashboardMode::Off => {}
+            DashboardMode::Running => all.push(("dashboard", "yes".to_owned())),
+            DashboardMode::Paused => all.push(("dashboard", "paused".to_owned())),
+        }
         if self.vga != VgaMode::Auto {
             all.push(("vga", self.vga.name().to_owned()));
         }
@@ -270,6 +275,7 @@ mod tests {
         (&["a.elf"], "--strict", "strict=yes"),
         (&["a.elf"], "--no-guards", "no-guards=yes"),
         (&["a.elf"], "--display=none", "display=none"),
+        (&["a.elf"], "--dashboard", "dashboard=yes"),
         (&["a.elf"], "--dump-screen", "dump-screen=yes"),
         (&["a.elf"], "--keys=serial", "keys=serial"),
         (&["a.elf"], "--layout=it", "layout=it"),

@@ -9,9 +9,9 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::{
-    BootKind, ClockMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, EntryAddress, GdbArch, IrqchipMode,
-    KeyTarget, LayoutName, LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode, Password, PictureMode,
-    RAM_GRANULE, Schedule, SerialBackend, SymbolFileSpec, VgaBiosSpec, VgaMode,
+    BootKind, ClockMode, DashboardMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, EntryAddress,
+    GdbArch, IrqchipMode, KeyTarget, LayoutName, LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode,
+    Password, PictureMode, RAM_GRANULE, Schedule, SerialBackend, SymbolFileSpec, VgaBiosSpec, VgaMode,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -189,6 +189,14 @@ pub(super) fn display(text: &str) -> ParseResult<DisplayMode> {
         "serial" => Ok(DisplayMode::Serial),
         "none" => Ok(DisplayMode::None),
         _ => refuse("is not a display"),
+    }
+}
+
+/// Whether the terminal shows the dashboard.
+pub(super) fn dashboard(text: &str) -> ParseResult<DashboardMode> {
+    match text {
+        "paused" => Ok(DashboardMode::Paused),
+        _ => Ok(if boolean(text)? { DashboardMode::Running } else { DashboardMode::Off }),
     }
 }
 

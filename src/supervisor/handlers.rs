@@ -90,9 +90,9 @@ pub(crate) fn flags_of_frame(guest: &GuestMemory, before: &Registers, after: &Re
     // A handler that ran unseen for a while has pushed more, but its stack is as a rule the same one.
     let same_stack = match word {
         8 => (before.general.rsp & !15).wrapping_sub(5 * word),
-        _ => top_of_stack(before).wrapping_sub(3 * word),
+        _ => before.top_of_stack().wrapping_sub(3 * word),
     };
-    let top = top_of_stack(after);
+    let top = after.top_of_stack();
     // At its first instruction, without and with an error code.
     let places = [Some(top), Some(top.wrapping_add(word)), Some(same_stack).filter(|place| *place > top)];
     let frame = places.into_iter().flatten().find(|place| is_frame_of(guest, before, after, *place, word));
@@ -107,16 +107,6 @@ fn is_frame_of(guest: &GuestMemory, before: &Registers, after: &Registers, place
         && memory::read(guest, Some(after), place.wrapping_add(word), &mut cs) == cs.len()
         && u64::from_le_bytes(rip) == before.general.rip
         && u16::from_le_bytes(cs) == before.system.cs.selector
-}
-
-/// The linear address of the top of the stack, where `pushf` has left the flags.
-pub(crate) fn top_of_stack(registers: &Registers) -> u64 {
-    let (sp, ss) = (registers.general.rsp, &registers.system.ss);
-    match registers.bitness() {
-        64 => sp,
-        _ if ss.db == 0 => ss.base.wrapping_add(sp & 0xFFFF),
-        _ => ss.base.wrapping_add(sp & 0xFFFF_FFFF),
-    }
 }
 
 /// Clears the trap flag in the flags at a linear address, as an event of the machine's journal.

@@ -12,6 +12,7 @@ use super::facilities::{self, Facility};
 use super::guest_state::{GuestState, Pending};
 use super::migrator::Migrator;
 use super::notice::Notice;
+use super::points::Points;
 use super::request_queue::{GuestRequest, RequestQueue};
 use super::run_control::Supervisor;
 use super::session::CommandSession;
@@ -24,6 +25,7 @@ use crate::inspect::report_json::{self, ReportContext};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::board::Board;
+use crate::machine::exit_counts::ExitCounts;
 use crate::machine::inputs::{Input, Inputs};
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::machine::{CpuId, Event, Machine, Outcome, PendingAction, RunState};
@@ -154,6 +156,14 @@ impl StoppedMachine for Supervisor<'_> {
 
     fn session(&mut self) -> &mut CommandSession {
         &mut self.session
+    }
+
+    fn points(&self) -> &Points {
+        &self.session.points
+    }
+
+    fn exit_counts(&self) -> ExitCounts {
+        *self.machine.exit_counts()
     }
 
     fn migrator(&self) -> Option<Arc<dyn Migrator>> {

@@ -124,6 +124,12 @@ impl Points {
         self.points.iter().any(|point| point.address == address)
     }
 
+    /// The numbers and addresses of the breakpoints.
+    pub fn breakpoints(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        let breakpoints = self.points.iter().filter(|point| point.kind == Kind::Break);
+        breakpoints.map(|point| (point.number, point.address))
+    }
+
     /// The addresses of all points; some may come more than once.
     pub fn addresses(&self) -> impl Iterator<Item = u64> + '_ {
         self.points.iter().map(|point| point.address)

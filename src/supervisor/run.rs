@@ -4,7 +4,7 @@ use super::front_end::DebuggerFrontEnd;
 use super::request_queue::RequestQueue;
 use super::run_control::Supervisor;
 use super::session::Services;
-use super::stopped_machine::RunStatus;
+use super::stopped_machine::{RunStatus, StoppedMachine};
 use crate::machine::{Machine, Outcome, PendingAction};
 
 /// Runs `machine` until its run is over, serves what arrives through `requests`, and hands the guest to the
@@ -27,6 +27,15 @@ pub(crate) fn run(
     }
     machine.log_totals();
     outcome
+}
+
+/// Calls `view` with a machine that does not run: before its run, or after it.
+pub(crate) fn view<T>(
+    machine: &mut Machine,
+    services: Services,
+    view: impl FnOnce(&dyn StoppedMachine) -> T,
+) -> T {
+    view(&Supervisor::new(machine, true, services))
 }
 
 /// Runs the guest, unless it is paused or waits, and serves debuggers, until the run is over. Returns the

@@ -156,7 +156,7 @@ impl Supervisor<'_> {
         } else if kind == Kind::PushFlags && !(self.technique().emulated && before.ring() == 0) {
             // The instruction emulator pushes those of the guest.
             self.machine.cpu(self.cpu).renew_guest_debug();
-            handlers::clear_trap_flag(self.machine, &after, handlers::top_of_stack(&after));
+            handlers::clear_trap_flag(self.machine, &after, after.top_of_stack());
         }
         Ok(())
     }

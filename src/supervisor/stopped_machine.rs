@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use super::facilities::Facility;
 use super::migrator::Migrator;
 use super::notice::Notice;
+use super::points::Points;
 use super::session::CommandSession;
 use crate::arch::{ExtendedRegisters, Registers};
 use crate::boot::{FileSection, Image, NamedStack, Symbol};
@@ -14,6 +15,7 @@ use crate::inspect::core_file::{CoreFileError, WrittenCore};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::board::Board;
+use crate::machine::exit_counts::ExitCounts;
 use crate::machine::inputs::Inputs;
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::machine::{CpuId, Machine, Outcome, PendingAction};
@@ -84,6 +86,12 @@ pub trait StoppedMachine {
 
     /// What lasts from one command to the next.
     fn session(&mut self) -> &mut CommandSession;
+
+    /// Breakpoints and log points.
+    fn points(&self) -> &Points;
+
+    /// How often the guest has exited, by reason.
+    fn exit_counts(&self) -> ExitCounts;
 
     /// What starts migrations; `None` if this run cannot migrate its guest.
     fn migrator(&self) -> Option<Arc<dyn Migrator>>;

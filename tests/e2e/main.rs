@@ -19,6 +19,7 @@ mod console_docs;
 mod cpus;
 mod crash_files;
 mod crashes;
+mod dashboard;
 mod debug_server;
 mod disk;
 mod emulate_interrupts;
@@ -169,6 +170,7 @@ fn main() {
     independent.extend(of_migration(migration_failures::trials()));
     independent.extend(of_migration(migration_tls::trials()));
     independent.extend(mouse::trials());
+    independent.extend(dashboard::trials());
     independent.extend(terminal::trials());
     independent.extend(test_runner::others().into_iter().map(|trial| trial.with_kind("test-runner")));
     independent.extend(serial::trials());

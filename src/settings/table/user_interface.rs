@@ -19,6 +19,16 @@ pub(super) static USER_INTERFACE: &[OptionSpec] = &[
         keys: &[Key::same("screen", "display")],
     },
     OptionSpec {
+        long: "dashboard",
+        takes: OptionArgument::Maybe("yes|no|paused"),
+        repeatable: false,
+        default: Some("no"),
+        allowed: "yes, no, paused",
+        help: "Show guest and registers full-screen; paused: from the start",
+        set: |draft, text| values::dashboard(text).map(|mode| draft.settings.dashboard = mode),
+        keys: &[Key::same("screen", "dashboard")],
+    },
+    OptionSpec {
         long: "dump-screen",
         takes: OptionArgument::Maybe("yes|no"),
         repeatable: false,
