@@ -3,7 +3,9 @@
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Kvm, Lane, guest_test, lane};
+use crate::gdb::{debug, gdb_test};
+use crate::support::debugger::expect;
+use crate::support::{Folder, Kvm, Lane, guest_test, lane};
 use crate::triple_faults::HIDDEN;
 
 /// A kind of crash, which the guest `crashes` shows.
@@ -174,6 +176,34 @@ pub fn trials() -> Vec<Trial> {
                 ])?;
             }
             Ok(())
+        }),
+        gdb_test("a_step_into_an_early_exception_stops_at_the_instruction", || {
+            let commands =
+                ["break null_write", "continue", "stepi", "stepi", "print $pc", "backtrace 2", "stepi"];
+            let (output, ran) = debug("crashes", &["--append", "null-write"], &commands)?;
+            expect(&output, "page fault, #PF (vector 14, error code 0x2: not present, write, supervisor)")?;
+            expect(&output, "Program received signal SIGSEGV")?;
+            expect(&output, "<null_write+2>\n#0  null_write () at target-examples/crashes.c:")?;
+            expect(&output, " in guest_main (")?;
+            ran.expect_status(8).map(drop)
+        }),
+        gdb_test("a_restored_guest_has_its_early_exceptions_reported", || {
+            let folder = Folder::new();
+            let file = folder.file("a.kvmstate");
+            let save = format!("monitor snapshot {}", file.display());
+            debug("crashes", &["--append", "divide"], &["break divide", "continue", &save, "kill"])?;
+            let ran = Kvm::new().arg("--restore").arg(&file).run();
+            ran.expect_status(8)?.expect_err("divide error, #DE (vector 0): a division by zero")?;
+            ran.expect_log("recorded exception: #DE, vector 0").map(drop)
+        }),
+        gdb_test("an_nmi_without_a_handler_is_reported_as_one", || {
+            // `spin` of the guest has interrupts off: the NMI comes all the same.
+            let (output, _) = debug(
+                "endless",
+                &["--timeout", "20"],
+                &["break spin", "continue", "monitor nmi", "continue"],
+            )?;
+            expect(&output, "non-maskable interrupt, NMI (vector 2): sent by a device or a processor")
         }),
     ]
 }

@@ -102,7 +102,7 @@ fn commands() -> Result<(), Failed> {
         ("info tlb 0x200000", "0000000000200000: 0000000000200000 --P----UW\n"),
         ("info tab", "0000000000005000-0000000003ffffff -> 0000000000005000-0000000003ffffff urwx\n"),
         ("info gdt", "0x0008: 64-bit code, ring 0, base 0x0, limit 0xffffffff\n"),
-        ("info idt", "IDT at 0x2000, limit 0xfff\n"),
+        ("info idt", "IDT at 0x2000, limit 0xfff\n0x00 to 0x1f: as at the start, the exception ends the run"),
         ("info qtree", "serial 0\n    ports 0x03f8-0x03ff\n"),
         ("info mtree", "0x000000000000..0x000004000000 RAM, 64 MiB\n"),
         ("x/2xb 0x200000", "0x200000 <_start>:\t0x31\t0xed\n"),

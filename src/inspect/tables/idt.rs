@@ -10,6 +10,7 @@ use super::{is_writable, tss, write_notes};
 use crate::arch::gate::{Gate, GateEntry, GateKind, MAX_GATE_SIZE};
 use crate::arch::paging::{Access, Paging};
 use crate::arch::{Mode, Registers};
+use crate::boot::is_rescue_gate;
 use crate::inspect::fault::delivery::handler_segment_problem;
 use crate::inspect::fault::name;
 use crate::inspect::names::{Names, place};
@@ -45,6 +46,8 @@ pub struct IdtEntry {
     pub handler: Option<u64>,
     /// Index of its stack in the interrupt stack table; 0 for none.
     pub ist: u8,
+    /// It is one of those that a guest starts with, which end the run with a report of the exception.
+    pub is_first: bool,
     /// What is wrong with it.
     pub notes: Vec<String>,
 }
@@ -77,7 +80,8 @@ fn decode(
     vector: u8,
     gate: Option<Gate>,
 ) -> IdtEntry {
-    let mut entry = IdtEntry { vector, text: String::new(), handler: None, ist: 0, notes: Vec::new() };
+    let mut entry =
+        IdtEntry { vector, text: String::new(), handler: None, ist: 0, is_first: false, notes: Vec::new() };
     let Some(gate) = gate else {
         entry.text = "no valid gate".to_owned();
         entry.notes.push("its type is none that the table may hold: use 0xE for interrupts".to_owned());
@@ -107,6 +111,7 @@ fn decode(
     );
     if gate.is_present {
         (entry.handler, entry.ist) = (Some(gate.offset), gate.ist);
+        entry.is_first = is_rescue_gate(memory, &gate);
         check(memory, registers, &gate, &mut entry.notes);
     } else if vector < EXCEPTIONS {
         entry.notes.push(format!("{} without it becomes #NP or a double fault; set bit 47", name(vector)));
@@ -151,9 +156,20 @@ fn check(memory: &GuestMemory, registers: &Registers, gate: &Gate, notes: &mut V
 impl fmt::Display for IdtView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "IDT at {:#x}, limit {:#x}", self.base, self.limit)?;
-        for entry in &self.entries {
-            writeln!(f, "{:#04x}: {}", entry.vector, entry.text)?;
-            write_notes(f, &entry.notes)?;
+        let are_first = |one: &IdtEntry, next: &IdtEntry| one.is_first && next.is_first;
+        for entries in self.entries.chunk_by(are_first) {
+            match entries {
+                [first, .., last] => writeln!(
+                    f,
+                    "{:#04x} to {:#04x}: as at the start, the exception ends the run with a report",
+                    first.vector, last.vector
+                )?,
+                [entry] => {
+                    writeln!(f, "{:#04x}: {}", entry.vector, entry.text)?;
+                    write_notes(f, &entry.notes)?;
+                }
+                [] => {}
+            }
         }
         if let Some((vector, address)) = self.unmapped {
             writeln!(f, "{vector:#04x}: nothing is mapped at {address:#x}")?;
