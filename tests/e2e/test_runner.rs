@@ -56,6 +56,26 @@ pub fn trials() -> Vec<Trial> {
             ran.check(ran.out.contains("the run took longer than --timeout allows at 0x"), "the time-out")?;
             Ok(())
         }),
+        guest_test("a_kernel_in_c_that_is_relocated_has_tests", || {
+            let ran = Kvm::new().arg("test").arg(guest("tests-in-pie")).run();
+            ran.expect_status(101)?;
+            let lines = "
+running 5 tests
+test asks_again ... ok
+test fails ... FAILED
+test fails_as_it_should - should panic ... ok
+test is_ignored ... ignored
+test passes ... ok
+
+failures:
+
+---- fails stdout ----
+tests/guests/tests-in-pie.c: 1 + 1 == 3 is false
+kvm: the guest ended the run with 0x11 at the debug exit port; exit status 35.
+";
+            ran.check(ran.out.starts_with(lines), lines)?;
+            Ok(())
+        }),
         guest_test("two_hundred_tests_of_a_kernel_each_see_it_as_it_has_started", || {
             let ran = Kvm::new().arg("test").arg(guest("many-tests")).run();
             let end = "\ntest result: ok. 200 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in ";

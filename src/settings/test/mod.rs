@@ -13,7 +13,7 @@ use super::closest::closest;
 use super::command::{CommandLine, ParsedCommand, read_run};
 use super::error::{SettingsError, ValueOrigin};
 use super::table::{OptionArgument, options};
-use super::{SerialBackend, Settings};
+use super::{CrashFiles, SerialBackend, Settings};
 
 /// The first argument that selects this command.
 pub(super) const COMMAND: &str = "test";
@@ -31,7 +31,7 @@ const SUCCESS: u8 = 33;
 const GUEST_EXTENSIONS: [&str; 5] = ["elf", "bin", "img", "iso", "gz"];
 
 /// Options of a run that make no sense in a test.
-const REFUSED: [&str; 13] = [
+const REFUSED: [&str; 14] = [
     "gdb",
     "gdb-nowait",
     "debug-server",
@@ -45,6 +45,7 @@ const REFUSED: [&str; 13] = [
     "dump-screen",
     "display",
     "no-reboot",
+    "report",
 ];
 
 const HELP_HEAD: &str = "\
@@ -115,6 +116,7 @@ impl TestCommandLine {
             debug_server: None,
             console: None,
             snapshot_at_exit: None,
+            crash_files: CrashFiles::default(),
             magic_break: false,
             ..run
         };
