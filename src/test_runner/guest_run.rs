@@ -26,6 +26,8 @@ pub(super) struct GuestRun {
     snapshots: Snapshots,
     timeout: Option<Duration>,
     criteria: TestCriteria,
+    /// How the last test ended.
+    end: Option<TestEnd>,
 }
 
 impl GuestRun {
@@ -36,7 +38,7 @@ impl GuestRun {
         timeout: Option<Duration>,
         criteria: TestCriteria,
     ) -> GuestRun {
-        GuestRun { machine, watcher, snapshots: Snapshots::default(), timeout, criteria }
+        GuestRun { machine, watcher, snapshots: Snapshots::default(), timeout, criteria, end: None }
     }
 
     /// Runs a guest that is a test.
@@ -45,7 +47,7 @@ impl GuestRun {
         self.watcher.begin();
         let end = self.run_to_end(started);
         self.watcher.end();
-        self.result(case, &end, started)
+        self.result(case, end, started)
     }
 
     /// Starts a guest that has several tests, until it asks for one, and takes the snapshot that each of them starts from.
@@ -60,9 +62,9 @@ impl GuestRun {
         let end = self.run_to_end(started);
         self.watcher.end();
         let TestEnd::AsksForNext = end else {
-            let mut result = self.result(case, &end, started);
-            result.reason =
-                format!("the guest has not asked for a test (port 0xf8): {}", self.message(&end).0);
+            let message = self.message(&end).0;
+            let mut result = self.result(case, end, started);
+            result.reason = format!("the guest has not asked for a test (port 0xf8): {message}");
             result.verdict = Verdict::Failed;
             return Err(Box::new(result));
         };
@@ -87,7 +89,7 @@ impl GuestRun {
         self.watcher.begin();
         let end = self.run_to_end(started);
         self.watcher.end();
-        Ok(self.result(case, &end, started))
+        Ok(self.result(case, end, started))
     }
 
     /// Gives the guest the number of a test, behind the instruction that has asked for it.
@@ -168,21 +170,38 @@ impl GuestRun {
         }
     }
 
-    fn result(&self, case: &TestCase, end: &TestEnd, started: Instant) -> TestResult {
-        let (message, registers) = self.message(end);
+    fn result(&mut self, case: &TestCase, end: TestEnd, started: Instant) -> TestResult {
+        let time = started.elapsed();
+        let (message, registers) = self.message(&end);
         let output = self.watcher.output();
         let missing_on_screen = self.missing_on_screen();
         let evidence = Evidence { criteria: &self.criteria, output: &output, missing_on_screen };
-        let failure = failure(case, end, &message, &evidence);
-        TestResult {
+        let failure = failure(case, &end, &message, &evidence);
+        let result = TestResult {
             verdict: if failure.is_some() { Verdict::Failed } else { Verdict::Passed },
             output: output.text(),
             reason: failure.unwrap_or(message),
             registers,
-            screenshot: None,
-            time: started.elapsed(),
+            notes: Vec::new(),
+            time,
             runs: 1,
+        };
+        drop(output);
+        self.end = Some(end);
+        result
+    }
+
+    /// How the run ended, if the last test has ended with that.
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
+        match &self.end {
+            Some(TestEnd::Outcome(outcome)) => Some(outcome),
+            _ => None,
         }
+    }
+
+    /// The machine, whose test is over.
+    pub(super) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// The screen, if the guest has put anything on it.

@@ -1,9 +1,9 @@
 //! A test on a machine of its own, again if it fails.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 
 use super::captured_output::CapturedOutput;
+use super::evidence;
 use super::guest_run::GuestRun;
 use super::jobs::Plan;
 use super::test_case::TestCase;
@@ -87,7 +87,7 @@ impl<'a> Job<'a> {
                     Err(failure) => return failed_or_stopped(failure),
                 };
                 let mut result = run.run_whole(case);
-                self.keep_screen(&run, case, &mut result);
+                evidence::save(self.plan.spec, &run, case, &mut result);
                 Ok(result)
             }
             Some(number) => self.run_in_group(case, number),
@@ -105,7 +105,7 @@ impl<'a> Job<'a> {
             let group = match started {
                 Ok(()) => Group::Ready(run),
                 Err(mut result) => {
-                    self.keep_screen(&run, case, &mut result);
+                    evidence::save(self.plan.spec, &run, case, &mut result);
                     Group::Failed(result)
                 }
             };
@@ -123,7 +123,7 @@ impl<'a> Job<'a> {
         let mut run = run;
         match run.run_from_snapshot(case, number) {
             Ok(mut result) => {
-                self.keep_screen(&run, case, &mut result);
+                evidence::save(self.plan.spec, &run, case, &mut result);
                 // After a crash a virtual machine is not used any more.
                 if result.registers.is_none() {
                     self.group = Some((case.guest, Group::Ready(run)));
@@ -148,49 +148,9 @@ impl<'a> Job<'a> {
         let watcher = Watcher::start(output, inputs, doorbell).map_err(of_host)?;
         Ok(GuestRun::new(machine, watcher, settings.timeout, spec.criteria.clone()))
     }
-
-    /// Saves the screen of a test that has failed, if the user wants that.
-    fn keep_screen(&self, run: &GuestRun, case: &TestCase, result: &mut TestResult) {
-        let Some(folder) = self.plan.spec.screenshots.as_deref() else { return };
-        if result.verdict != Verdict::Failed {
-            return;
-        }
-        let Some(shot) = run.screen() else { return };
-        let file = folder.join(file_name(&case.name)).with_extension("png");
-        match write(&file, &shot.picture().to_png()) {
-            Ok(()) => result.screenshot = Some(file),
-            Err(error) => {
-                result.reason += &format!(" The screen could not be saved in {}: {error}.", file.display());
-            }
-        }
-    }
-}
-
-fn write(file: &Path, content: &[u8]) -> std::io::Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(file, content)
-}
-
-/// A file name for a test, which may be called anything.
-fn file_name(test: &str) -> String {
-    let letter = |letter: char| if letter.is_alphanumeric() || "-_".contains(letter) { letter } else { '-' };
-    test.replace("::", "-").chars().take(100).map(letter).collect()
 }
 
 /// A guest that cannot be run is a test that fails; a host that cannot run guests ends the run.
 fn failed_or_stopped(failure: GuestFailure) -> Result<TestResult, GuestFailure> {
     if failure.by_host { Err(failure) } else { Ok(TestResult::failed(failure.message)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_test_has_a_file_name() {
-        assert_eq!(file_name("heap::grows twice/../x"), "heap-grows-twice----x");
-        assert_eq!(file_name(&"x".repeat(5000)).len(), 100);
-    }
 }

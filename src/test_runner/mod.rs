@@ -12,11 +12,13 @@
 //! | `hang` | guests that will never go on |
 //! | `guest_run` | a guest from its start, or from a snapshot, to the end of a test |
 //! | `verdict` | whether that end is a success |
+//! | `evidence` | files about tests that have failed |
 //! | `job` | a test on a machine, again if it fails |
 //! | `jobs` | all tests, several at a time, results in order |
 //! | `report` | results as text, JSON or XML |
 
 mod captured_output;
+mod evidence;
 mod guest_run;
 mod hang;
 mod job;

@@ -1,6 +1,5 @@
 //! Whether a test has passed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::captured_output::CapturedOutput;
@@ -46,8 +45,8 @@ pub struct TestResult {
     pub reason: String,
     /// The registers after a crash.
     pub registers: Option<String>,
-    /// The picture of the screen.
-    pub screenshot: Option<PathBuf>,
+    /// Which files show more, a sentence each.
+    pub notes: Vec<String>,
     /// How long it took.
     pub time: Duration,
     /// How often it was run.
@@ -62,7 +61,7 @@ impl TestResult {
             output: String::new(),
             reason: String::new(),
             registers: None,
-            screenshot: None,
+            notes: Vec::new(),
             time: Duration::ZERO,
             runs: 0,
         }

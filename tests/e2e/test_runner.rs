@@ -38,8 +38,6 @@ pub fn trials() -> Vec<Trial> {
                 ("exit-35", false, "with 0x11 at the debug exit port; exit status 35."),
                 ("power-off", true, ""),
                 ("panic", false, "The output has `panicked at`."),
-                ("loop-panic", false, "The output has `panicked at`."),
-                ("loop", false, "the guest loops for ever; the next instruction is at 0x"),
                 ("reset", false, "the guest reset the machine"),
             ] {
                 let ran = ends(end).run();
@@ -50,7 +48,14 @@ pub fn trials() -> Vec<Trial> {
             }
             Ok(())
         }),
-        guest_test("a_guest_that_goes_on_for_too_long_fails", || {
+        guest_test("a_test_that_computes_for_ever_fails", || {
+            for (end, reason) in [
+                ("loop-panic", "The output has `panicked at`."),
+                ("loop", "the guest loops for ever; the next instruction is at 0x"),
+            ] {
+                let ran = ends(end).run();
+                ran.expect_status(101)?.check(ran.out.contains(reason), reason)?;
+            }
             let ran = ends("busy").args(["--timeout", "0.2"]).run();
             ran.expect_status(101)?;
             ran.check(ran.out.contains("the run took longer than --timeout allows at 0x"), "the time-out")?;
@@ -127,12 +132,18 @@ pub fn others() -> Vec<Trial> {
                 .check(ran.out.starts_with("\nrunning 10 tests\n..........\n\ntest result: ok."), "dots")?;
             Ok(())
         }),
-        guest_test("the_screen_of_a_failing_test_is_saved", || {
+        guest_test("screen_and_report_of_a_failing_test_are_saved", || {
             let ran = ends("screen").args(["--timeout", "0.3", "--screenshot", "shots"]).run();
-            let line = "kvm: the screen is saved in shots/test-ends.png\n";
+            let line = "kvm: the screen is in shots/test-ends.png.\n";
             ran.expect_status(101)?.check(ran.out.contains(line), line)?;
             let picture = std::fs::read(ran.folder.file("shots/test-ends.png"))?;
             ran.check(picture.starts_with(b"\x89PNG"), "a picture")?;
+            let ran = Kvm::new().arg("test").arg(guest("kernel-tests")).args(["--report", "crashes"]).run();
+            let line = "kvm: the report is in crashes/a_null_pointer_crashes.json.\n";
+            ran.expect_status(101)?.check(ran.out.contains(line), line)?;
+            let report = ran.folder.read("crashes/a_null_pointer_crashes.json");
+            ran.check(report.contains("TripleFault") || report.contains("triple"), "the cause")?;
+            ran.check(ran.folder.file("crashes/waiting_for_no_interrupt_hangs.json").exists(), "the hang")?;
             Ok(())
         }),
         guest_test("output_comes_at_once_with_nocapture", || {

@@ -31,7 +31,7 @@ const SUCCESS: u8 = 33;
 const GUEST_EXTENSIONS: [&str; 5] = ["elf", "bin", "img", "iso", "gz"];
 
 /// Options of a run that make no sense in a test.
-const REFUSED: [&str; 14] = [
+const REFUSED: [&str; 13] = [
     "gdb",
     "gdb-nowait",
     "debug-server",
@@ -45,7 +45,6 @@ const REFUSED: [&str; 14] = [
     "dump-screen",
     "display",
     "no-reboot",
-    "report",
 ];
 
 const HELP_HEAD: &str = "\
@@ -149,6 +148,7 @@ pub(super) fn read(args: Vec<OsString>) -> Result<ParsedCommand, SettingsError> 
         jobs: None,
         retries: 0,
         screenshots: None,
+        reports: None,
     };
     let mut options_ended = false;
     while let Some(arg) = args.next() {

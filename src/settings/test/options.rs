@@ -182,6 +182,16 @@ pub(super) static OPTIONS: &[TestOption] = &[
             Ok(())
         },
     },
+    TestOption {
+        names: &["report"],
+        value: Some("DIR"),
+        allowed: "a folder, which is created",
+        help: "Save the report of its crash, time-out or hang as DIR/NAME.json",
+        set: |spec, text| {
+            spec.reports = Some(PathBuf::from(text));
+            Ok(())
+        },
+    },
     // What cargo and other callers pass to libtest.
     TestOption { names: &["color"], value: Some("WHEN"), allowed: "", help: "", set: |_, _| Ok(()) },
     TestOption { names: &["Z"], value: Some("FEATURE"), allowed: "", help: "", set: |_, _| Ok(()) },

@@ -25,6 +25,8 @@ pub struct TestSpec {
     pub retries: u32,
     /// The folder for pictures of the screen of tests that fail.
     pub screenshots: Option<PathBuf>,
+    /// The folder for reports of their crashes.
+    pub reports: Option<PathBuf>,
 }
 
 /// Which tests are run.

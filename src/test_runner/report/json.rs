@@ -110,7 +110,7 @@ mod tests {
 {"type":"test","event":"started","name":"passes"}
 {"type":"test","event":"ok","name":"passes","exec_time":1.5}
 {"type":"test","event":"started","name":"fails"}
-{"type":"test","event":"failed","name":"fails","exec_time":1.5,"stdout":"1 < \\u{1b} 2\nkvm: triple fault.\nRAX 0\nkvm: the screen is saved in shots/fails.png\n"}
+{"type":"test","event":"failed","name":"fails","exec_time":1.5,"stdout":"1 < \\u{1b} 2\nkvm: triple fault.\nRAX 0\nkvm: the screen is in shots/fails.png.\n"}
 {"type":"test","event":"started","name":"is_ignored"}
 {"type":"test","event":"ignored","name":"is_ignored"}
 {"type":"test","event":"started","name":"is_flaky"}

@@ -145,7 +145,7 @@ mod tests {
       <failure message="triple fault.">1 &lt; \u{1b} 2
 kvm: triple fault.
 RAX 0
-kvm: the screen is saved in shots/fails.png
+kvm: the screen is in shots/fails.png.
 </failure>
     </testcase>
     <testcase name="is_ignored" classname="kernel" time="0.000">

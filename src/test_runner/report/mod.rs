@@ -92,8 +92,8 @@ fn details(result: &TestResult) -> String {
         text += registers.trim_end();
         text.push('\n');
     }
-    if let Some(file) = &result.screenshot {
-        text += &format!("kvm: the screen is saved in {}\n", file.display());
+    for note in &result.notes {
+        text += &format!("kvm: {note}\n");
     }
     escaped(&text, &['\n', '\t'])
 }
@@ -153,7 +153,7 @@ pub(super) mod testing {
             output: "1 < \x1B 2".to_owned(),
             reason: "triple fault.".to_owned(),
             registers: Some("RAX 0\n".to_owned()),
-            screenshot: Some("shots/fails.png".into()),
+            notes: vec!["the screen is in shots/fails.png.".to_owned()],
             ..passed.clone()
         };
         let flaky = TestResult { runs: 3, output: String::new(), ..passed.clone() };

@@ -182,7 +182,7 @@ failures:
 1 < \\u{1b} 2
 kvm: triple fault.
 RAX 0
-kvm: the screen is saved in shots/fails.png
+kvm: the screen is in shots/fails.png.
 
 
 failures:
