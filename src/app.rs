@@ -380,7 +380,8 @@ impl Run {
         }
         log_end(&outcome, crash.as_ref(), &message);
         log_totals(&self.machine, started.elapsed());
-        tell(&message);
+        let callers = crash.as_ref().filter(|_| is_dumped(&outcome)).and_then(report::callers);
+        tell(&[Some(message), callers].into_iter().flatten().collect::<Vec<_>>().join("\n"));
         if let Some(crash) = &crash {
             crash_files::write(&settings.crash_files, &self.machine, &outcome, crash);
         }
@@ -468,11 +469,16 @@ fn log_end(outcome: &Outcome, crash: Option<&CrashReport>, message: &str) {
     } else {
         info!("{message}");
     }
-    if (outcome.is_crash() || matches!(outcome, Outcome::TimedOut))
+    if is_dumped(outcome)
         && let Some(text) = crash.and_then(dump::dump_crash)
     {
         error!("{text}");
     }
+}
+
+/// True if more than a message is reported of a run that has ended with `outcome`.
+fn is_dumped(outcome: &Outcome) -> bool {
+    outcome.is_crash() || matches!(outcome, Outcome::TimedOut)
 }
 
 /// The last line of the log: exits by reason, instructions emulated, and the duration of the run.

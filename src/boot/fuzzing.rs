@@ -1,11 +1,13 @@
 //! Arbitrary bytes as a guest file.
 
-use super::{BootOptions, BytesImage, Protocol, TestSection, gzip, load};
+use super::{BootOptions, BytesImage, DebugInfo, FrameRegisters, Protocol, TestSection, gzip, load};
 use crate::memory::GuestMemory;
 use crate::settings::{BOOT_KINDS, BootKind};
 
 /// Guest memory, in bytes.
 const MEMORY: u64 = 4 << 20;
+/// Where the code of the known files with debug information is.
+const CODE: std::ops::Range<u64> = 0x20_0000..0x20_0030;
 /// Where the setup header begins in a bzImage.
 const SETUP_HEADER: usize = 0x1F1;
 
@@ -64,6 +66,19 @@ pub fn load_linux(header: &[u8]) {
     }
 }
 
+/// Looks addresses up in the debug information of `file`: lines, functions and callers.
+pub fn look_up_lines(file: &[u8]) {
+    let info = DebugInfo::read(&BytesImage::new("fuzz", file));
+    let load = |address: u64, _| Some(address ^ 0x20_0005);
+    for width in [4, 8] {
+        let registers = FrameRegisters { general: [Some(0x9000); 16], width };
+        for address in CODE.step_by(5) {
+            let _ = (info.place_at(address), info.functions_at(address));
+            let _ = info.caller(address, &registers, &load);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +88,12 @@ mod tests {
     fn any_guest_file_is_loaded_or_refused() {
         FuzzDriver::new("boot_elf").with_inputs_from("tests/bad-guests").run(load_anything);
     }
+
+    #[test]
+    fn any_debug_information_is_read_or_ignored() {
+        FuzzDriver::new("debug_info").with_inputs_from("tests/debug-info").run(look_up_lines);
+    }
+
     #[test]
     fn any_setup_header_of_linux_is_loaded_or_refused() {
         FuzzDriver::new("linux").run(load_linux);

@@ -33,6 +33,7 @@
 //! | `code` | finds the code in a file |
 //! | `contents` | sections and stacks of a guest file, for crash reports and views |
 //! | `symbols` | finds names for addresses, and addresses for names |
+//! | `debug_info` | source lines, inlined functions and call frames of a guest file |
 //! | `platform` | the processors and the wiring of interrupts |
 //! | `acpi`, `mp_table` | the tables that describe them |
 //! | `firmware_tables` | where these tables are |
@@ -50,6 +51,7 @@ mod build_id;
 pub mod cdrom;
 mod code;
 mod contents;
+mod debug_info;
 mod descriptors;
 mod disk;
 mod dynamic;
@@ -95,6 +97,7 @@ use crate::settings::{BootKind, EntryAddress};
 pub use build_id::build_id;
 pub use code::{CodeRange, code_ranges};
 pub use contents::{Contents, FileSection, NamedStack, contents_at, named_stacks, sections};
+pub use debug_info::{Caller, DebugInfo, FrameRegisters, SourceFunction, SourcePlace};
 pub use disk::without_contents as without_disk_contents;
 pub use elf::{elf_entry, is_64_bit_elf};
 pub use entry_return::{

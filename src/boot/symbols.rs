@@ -25,7 +25,7 @@ const WINDOW: u64 = 64 << 10;
 /// A name and the distance from where it begins.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Symbol {
-    /// The name, as the file has it.
+    /// The name; of a Rust function the path, as it is written in Rust.
     pub name: String,
     /// Bytes from the symbol's address to the address that was looked up.
     pub offset: u64,
@@ -87,6 +87,9 @@ struct Definition {
 }
 
 impl SymbolIndex {
+    /// That of a file without symbols.
+    pub const EMPTY: SymbolIndex = SymbolIndex { by_address: Vec::new(), by_name: Vec::new(), names: 0 };
+
     /// Reads the symbol table of `image`.
     pub fn read(image: &dyn Image) -> SymbolIndex {
         SymbolIndex::try_read(image).unwrap_or_default()
@@ -133,7 +136,7 @@ impl SymbolIndex {
             return None;
         }
         let name = name_at(image, self.names.checked_add(u64::from(nearest.name))?)?;
-        Some(Symbol { name, offset })
+        Some(Symbol { name: demangled(name), offset })
     }
 
     /// Where decoding has to begin to find the instruction at `address`: at the nearest symbol below it;
@@ -253,6 +256,15 @@ pub(super) fn name_at(image: &dyn Image, offset: u64) -> Option<String> {
     // Names are shown on a terminal: remove its control characters.
     let name: String = String::from_utf8_lossy(&bytes).chars().filter(|c| !c.is_control()).collect();
     (!name.is_empty()).then_some(name)
+}
+
+/// A name as the program has it, in place of what Rust's compiler makes of it: without the hash.
+fn demangled(name: String) -> String {
+    match rustc_demangle::try_demangle(&name) {
+        // A short name may stand for a long one, and for any characters.
+        Ok(path) => format!("{path:#}").chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect(),
+        Err(_) => name,
+    }
 }
 
 /// A piece of a file that moves forwards.

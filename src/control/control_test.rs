@@ -15,9 +15,10 @@ use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
 use crate::arch::{ExtendedRegisters, Registers};
-use crate::boot::Symbol;
+use crate::boot::{Caller, FrameRegisters, SourceFunction, SourcePlace, Symbol};
 use crate::devices::keyboard::{Key, KeyEvent};
 use crate::devices::vga::Vga;
+use crate::inspect::backtrace::{CodeInformation, Frame, backtrace};
 use crate::inspect::core_file::{CoreFileError, WrittenCore};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
@@ -57,6 +58,23 @@ struct FakeMachine {
     symbol_offsets: Vec<u64>,
 }
 
+/// A guest file without symbols.
+struct NoInformation;
+
+impl CodeInformation for NoInformation {
+    fn symbol_at(&self, _: u64) -> Option<Symbol> {
+        None
+    }
+
+    fn functions_at(&self, _: u64) -> Vec<SourceFunction> {
+        Vec::new()
+    }
+
+    fn caller(&self, _: u64, _: &FrameRegisters, _: &dyn Fn(u64, u8) -> Option<u64>) -> Option<Caller> {
+        None
+    }
+}
+
 impl StoppedMachine for FakeMachine {
     fn registers(&self) -> Result<Registers, HostError> {
         Ok(self.registers)
@@ -87,6 +105,14 @@ impl StoppedMachine for FakeMachine {
 
     fn symbol_at(&self, _: u64) -> Option<Symbol> {
         None
+    }
+
+    fn source_at(&self, _: u64) -> Option<SourcePlace> {
+        None
+    }
+
+    fn backtrace(&self) -> Result<Vec<Frame>, HostError> {
+        Ok(backtrace(&NoInformation, &self.memory, &self.registers))
     }
 
     fn address_of(&self, _: &str) -> Option<u64> {

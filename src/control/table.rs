@@ -102,14 +102,14 @@ pub(super) const COMMANDS: &[Command] = &[
     command(
         "dis",
         "[ADDRESS] [COUNT]",
-        "disassemble COUNT (10) instructions in the guest's current mode",
+        "disassemble COUNT (10) instructions in the guest's current mode, with their source lines",
         memory::disassemble,
     ),
     command("walk", "ADDRESS", "show the page-table walk of a virtual address", memory::walk),
     command(
         "sym",
         "ADDRESS|NAME",
-        "show the symbol at an address, or the address of a symbol",
+        "show the symbol and the source line at an address, or the address of a symbol",
         symbols::look_up,
     ),
     command(
@@ -154,7 +154,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command(
         "bt",
         "",
-        "show the callers of the current function by their frame pointers",
+        "show the functions that the guest is in, with their source lines",
         stepping::backtrace,
     )
     .known_from(Bochs),

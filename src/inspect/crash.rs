@@ -6,6 +6,8 @@
 
 use serde::Serialize;
 
+pub use super::backtrace::Frame;
+use super::backtrace::{backtrace, caller_frame, is_behind_call};
 use super::disassembly::{self, LONGEST_INSTRUCTION};
 use super::fault::code::{self, CodeFinding};
 use super::fault::delivery::{self, DeliveryFailure};
@@ -13,13 +15,13 @@ use super::fault::stack::{self, KnownStack, StackFinding, Surroundings};
 use super::fault::{self, Diagnosis, RaisedException, vector};
 pub use super::operands::OperandValue;
 use super::operands::operands;
-use super::prologue;
+use super::source_text;
 use super::translate::read_virtual;
 use super::values::load;
 use crate::arch::flags::DR6_BS;
 use crate::arch::paging::Paging;
 use crate::arch::{PAGE_SIZE, Registers};
-use crate::boot::{Symbol, boot_stack};
+use crate::boot::{SourcePlace, Symbol, boot_stack};
 use crate::emulate::{Obstacle, floating_point_exception};
 use crate::kvm::probe::{SYSTEM_CALLS, SystemCalls};
 use crate::machine::board::InterruptSource;
@@ -29,12 +31,8 @@ use crate::memory::GuestMemory;
 /// Where a processor starts after a reset: the registers of some hosts say this after a triple
 /// fault.
 const RESET_VECTOR: u64 = 0xFFF0;
-/// Longest usual call, in bytes: `call [rip+disp32]` with a prefix.
-const LONGEST_CALL: u64 = 8;
 /// Where `syscall` leads (Intel SDM volume 4, "IA32_LSTAR").
 const LSTAR: u32 = 0xC000_0082;
-/// Most frames of a backtrace.
-const MOST_FRAMES: usize = 32;
 
 /// What stopped a guest before it ended by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -102,7 +100,7 @@ pub struct CrashReport {
     pub syscall_stays_in_ring_3: bool,
     /// If the guest waits in `hlt` with interrupts on: the devices that have an interrupt line.
     pub waits_for: Option<Vec<InterruptSource>>,
-    /// Callers by frame pointers, the innermost first; empty where there are none.
+    /// The functions that the CPU is in, the innermost first, which begins at the place itself.
     pub frames: Vec<Frame>,
     /// Events that wait for the guest.
     pub pending: Option<String>,
@@ -117,6 +115,10 @@ pub struct Place {
     pub address: u64,
     /// The function or label it belongs to, and the distance from there.
     pub symbol: Option<Symbol>,
+    /// Its source line.
+    pub source: Option<SourcePlace>,
+    /// The text of that line, if the file can be read.
+    pub source_text: Option<String>,
     /// Width of code here: 16, 32 or 64.
     pub bitness: u32,
     /// The bytes there, at most 15 and as far as they are mapped.
@@ -147,15 +149,6 @@ pub struct WalkedEntry {
     pub address: u64,
     /// What it holds; `None` if it does not lie in RAM.
     pub value: Option<u64>,
-}
-
-/// A caller in a backtrace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Frame {
-    /// The return address.
-    pub address: u64,
-    /// The function or label it belongs to.
-    pub symbol: Option<Symbol>,
 }
 
 impl Cause {
@@ -250,6 +243,8 @@ impl CrashReport {
         self.place = Some(Place {
             address,
             symbol: symbol(address),
+            source: None,
+            source_text: None,
             bitness,
             instruction: disassembly::instruction(&code, bitness, address),
             operands: operands(&code, registers),
@@ -260,11 +255,11 @@ impl CrashReport {
         if self.cause == Cause::TripleFault {
             self.diagnose(machine, registers);
         }
-        self.frames = return_addresses(memory, registers)
-            // The call is before its return address, which may belong to the next function.
-            .into_iter()
-            .map(|address| Frame { address, symbol: symbol(address.wrapping_sub(1)).map(after_call) })
-            .collect();
+        self.frames = backtrace(machine, memory, registers);
+        if let (Some(place), Some(frame)) = (&mut self.place, self.frames.first()) {
+            place.source.clone_from(&frame.source);
+            place.source_text = frame.source.as_ref().and_then(source_text::line);
+        }
     }
 
     /// Finds the exception behind a triple fault.
@@ -311,10 +306,8 @@ impl CrashReport {
             self.code = code::examine(&place.code, machine.contents_at(place.address));
         }
         if lost || self.code.is_some() || place.symbol.is_none() {
-            self.caller = return_address_at_rsp(memory, registers).map(|address| Frame {
-                address,
-                symbol: machine.symbol_at(address.wrapping_sub(1)).map(after_call),
-            });
+            let caller = return_address_at_rsp(memory, registers);
+            self.caller = caller.map(|address| caller_frame(machine, address));
         }
         self.syscall_stays_in_ring_3 = registers.ring() == 3
             && is_system_call_entry(machine, CpuId::new(self.cpu), place.address)
@@ -367,11 +360,6 @@ fn syscall_stays(machine: &Machine) -> bool {
     matches!(SYSTEM_CALLS.get(machine.kvm()), Ok(SystemCalls::StayInRing3))
 }
 
-/// The symbol of a return address, which was looked up by the byte before it.
-fn after_call(symbol: Symbol) -> Symbol {
-    Symbol { offset: symbol.offset.wrapping_add(1), ..symbol }
-}
-
 /// The stacks whose bounds are known: the boot stack, and those that the guest file names.
 fn known_stacks(machine: &Machine, registers: &Registers) -> Vec<KnownStack> {
     let boot = boot_stack(machine.memory(), registers.general.rsp);
@@ -390,55 +378,12 @@ fn return_address_at_rsp(memory: &GuestMemory, registers: &Registers) -> Option<
         .filter(|address| is_behind_call(memory, registers, *address))
 }
 
-/// True if the instruction before `address` is a call.
-fn is_behind_call(memory: &GuestMemory, registers: &Registers, address: u64) -> bool {
-    let bitness = registers.bitness();
-    let is_call = |length: u64| {
-        let start = address.wrapping_sub(length);
-        let mut code = [0; LONGEST_INSTRUCTION];
-        let count = read_virtual(memory, registers, start, &mut code);
-        disassembly::decode(&code[..count], bitness, start)
-            .is_some_and(|decoded| decoded.length as u64 == length && decoded.is_call)
-    };
-    (2..=LONGEST_CALL).any(is_call)
-}
-
 fn walk(memory: &GuestMemory, registers: &Registers, address: u64) -> PageWalk {
     let mut entries = Vec::new();
     let found = Paging::new(registers, Paging::WIDEST).walk(memory, address, &mut |entry| {
         entries.push(WalkedEntry { level: entry.level, address: entry.address, value: entry.value });
     });
     PageWalk { address, entries, physical: found.ok().map(|mapping| mapping.physical) }
-}
-
-/// Return addresses of a stack whose functions keep frame pointers: RBP points to the caller's RBP, and the
-/// return address lies above it. Ends where that does not go upwards, or is not mapped. A function that has not set its
-/// frame up yet has its return address on top of the stack.
-pub fn return_addresses(memory: &GuestMemory, registers: &Registers) -> Vec<u64> {
-    let size: u8 = match registers.bitness() {
-        64 => 8,
-        32 => 4,
-        _ => return Vec::new(),
-    };
-    let mut frame = registers.general.rbp;
-    let mut addresses = Vec::from_iter(prologue::return_address(memory, registers, size));
-    while frame != 0 && addresses.len() < MOST_FRAMES {
-        let Some(above) = frame.checked_add(size.into()) else { break };
-        let Some(caller) = load(memory, registers, frame, size) else { break };
-        let Some(address) = load(memory, registers, above, size).filter(|address| *address != 0) else {
-            break;
-        };
-        // Without frame pointers RBP may hold anything: a return address leads to mapped memory.
-        if load(memory, registers, address, 1).is_none() {
-            break;
-        }
-        addresses.push(address);
-        if caller <= frame {
-            break;
-        }
-        frame = caller;
-    }
-    addresses
 }
 
 #[cfg(test)]

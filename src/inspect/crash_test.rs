@@ -39,6 +39,8 @@ fn report(cause: Cause) -> CrashReport {
         place: Some(Place {
             address: 0x10_0004,
             symbol: symbol("main", 4),
+            source: None,
+            source_text: None,
             bitness: 64,
             code: vec![0x0F, 0x01, 0xC8],
             instruction: Some("monitor".to_owned()),
@@ -120,7 +122,7 @@ fn an_exception_is_reported_with_its_vector_ring_cause_and_caller() {
             meaning: AddressMeaning::NullPointer,
         },
     });
-    crash.caller = Some(Frame { address: 0x10_0100, symbol: symbol("caller", 0x10) });
+    crash.caller = Some(Frame { address: 0x10_0100, symbol: symbol("caller", 0x10), ..Frame::default() });
     crash.syscall_stays_in_ring_3 = true;
     let not_present = |vector| Some(DeliveryFailure { vector, problem: DeliveryProblem::NotPresent });
     (crash.delivery, crash.double_fault) = (not_present(14), not_present(8));
@@ -197,62 +199,13 @@ fn a_place_without_code_is_named_so() {
 #[test]
 fn the_dump_has_the_frames_and_the_page_walk() {
     let mut crash = report(Cause::TripleFault);
-    crash.frames = vec![Frame { address: 0x10_0100, symbol: symbol("caller", 0x10) }];
+    crash.frames = vec![Frame { address: 0x10_0100, symbol: symbol("caller", 0x10), ..Frame::default() }];
     let entry = WalkedEntry { level: 4, address: 0x1000, value: None };
     crash.walk = Some(PageWalk { address: 8, entries: vec![entry], physical: None });
     let text = dump::dump_crash(&crash).unwrap();
-    assert!(text.contains("called from 0x0000000000100100 caller+0x10"), "{text}");
+    assert!(text.contains("  #0   0x100100 (caller+0x10)\n"), "{text}");
     assert!(text.contains("page walk of 0x8: level 4 entry at 0x1000 outside of RAM, not mapped"), "{text}");
     assert!(text.ends_with("pending: nothing"), "{text}");
-}
-
-#[test]
-fn frame_pointers_are_followed_until_they_lead_nowhere() {
-    let memory = GuestMemory::new(1 << 20).unwrap();
-    let mut registers = long_mode(&memory);
-    for (frame, caller, address) in
-        [(0x8000, 0x8020, 0x5000), (0x8020, 0x8040, 0x5100), (0x8040, 0x8000, 0x5200)]
-    {
-        memory.write_u64(frame, caller).unwrap();
-        memory.write_u64(frame + 8, address).unwrap();
-    }
-    registers.general.rbp = 0x8000;
-    assert_eq!(return_addresses(&memory, &registers), [0x5000, 0x5100, 0x5200], "a loop ends");
-    memory.write_u64(0x8048, 1 << 40).unwrap();
-    assert_eq!(return_addresses(&memory, &registers), [0x5000, 0x5100], "code is mapped");
-    for rbp in [0, 0x9000, u64::MAX, u64::MAX - 7, 1 << 47] {
-        registers.general.rbp = rbp;
-        assert!(return_addresses(&memory, &registers).is_empty(), "{rbp:#x}");
-    }
-}
-
-#[test]
-fn a_function_without_a_frame_of_its_own_has_its_caller_on_the_stack() {
-    let memory = GuestMemory::new(1 << 20).unwrap();
-    let mut registers = long_mode(&memory);
-    for (at, value) in [(0x7000, 0x5300), (0x7008, 0x5400), (0x8000, 0), (0x8008, 0x5000)] {
-        memory.write_u64(at, value).unwrap();
-    }
-    (registers.general.rbp, registers.general.rsp) = (0x8000, 0x7000);
-    for (code, at, callers) in [
-        // push rbp; mov rbp, rsp
-        (&[0x55, 0x48, 0x89, 0xE5][..], 0, &[0x5300, 0x5000][..]),
-        (&[0x55, 0x48, 0x89, 0xE5], 1, &[0x5400, 0x5000]),
-        (&[0x55, 0x48, 0x8B, 0xEC], 1, &[0x5400, 0x5000]),
-        (&[0xF3, 0x0F, 0x1E, 0xFA, 0x55], 0, &[0x5300, 0x5000]),
-        (&[0xC3], 0, &[0x5300, 0x5000]),
-        // mov rbp, rsp after another instruction, and anything else.
-        (&[0x90, 0x48, 0x89, 0xE5], 1, &[0x5000]),
-        (&[0x0F, 0x0B], 0, &[0x5000]),
-    ] {
-        memory.write(0x9000, code).unwrap();
-        registers.general.rip = 0x9000 + at;
-        assert_eq!(return_addresses(&memory, &registers), callers, "{code:x?}");
-    }
-    memory.write(0x9000, &[0xC3]).unwrap();
-    memory.write_u64(0x7000, 1 << 40).unwrap();
-    registers.general.rip = 0x9000;
-    assert_eq!(return_addresses(&memory, &registers), [0x5000], "code is mapped");
 }
 
 #[test]
@@ -291,4 +244,27 @@ fn a_page_walk_names_the_entry_that_is_missing() {
     let missing = walk(&memory, &registers, 1 << 30);
     assert_eq!(missing.physical, None);
     assert_eq!(missing.entries.last(), Some(&WalkedEntry { level: 3, address: 0x2008, value: Some(0) }));
+}
+
+#[test]
+fn the_source_line_follows_the_message_with_its_text() {
+    let mut crash = report(Cause::TripleFault);
+    let source = Some(SourcePlace { file: "kernel.c".to_owned(), line: 41 });
+    crash.frames = vec![Frame { address: 0x1000, source, ..Frame::default() }];
+    assert_eq!(sentences::callers(&crash).unwrap(), "  #0   0x1000 at kernel.c:41");
+    crash.place.as_mut().unwrap().source_text = Some("wait();".to_owned());
+    assert_eq!(sentences::callers(&crash).unwrap(), "  #0   0x1000 at kernel.c:41: wait();");
+}
+
+#[test]
+fn the_callers_follow_the_message() {
+    let mut crash = report(Cause::TripleFault);
+    let frame = |address| Frame { address, ..Frame::default() };
+    crash.frames = vec![frame(0x1000)];
+    assert_eq!(sentences::callers(&crash), None, "nothing but the place itself");
+    crash.frames.push(frame(0x2000));
+    assert_eq!(sentences::callers(&crash).unwrap(), "  #0   0x1000\n  #1   0x2000");
+    crash.frames = (0..60).map(frame).collect();
+    let text = sentences::callers(&crash).unwrap();
+    assert_eq!((text.lines().count(), text.lines().last()), (13, Some("  (48 more)")));
 }

@@ -38,9 +38,8 @@ pub fn dump_crash(crash: &CrashReport) -> Option<String> {
             None => writeln!(text, " not mapped"),
         };
     }
-    for frame in crash.caller.iter().chain(&crash.frames) {
-        let symbol = frame.symbol.as_ref().map(|symbol| format!(" {symbol}")).unwrap_or_default();
-        let _ = writeln!(text, "  called from {:#018x}{symbol}", frame.address);
+    for (number, frame) in crash.frames.iter().enumerate() {
+        let _ = writeln!(text, "  #{number:<3} {frame}");
     }
     for cpu in &crash.other_cpus {
         let _ = writeln!(text, "  {cpu}");

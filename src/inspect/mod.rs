@@ -1,5 +1,6 @@
 //! Read-only views of a stopped machine, and the crash report, as values.
 
+pub mod backtrace;
 pub mod core_file;
 pub mod crash;
 pub mod disassembly;
@@ -8,6 +9,7 @@ pub mod expression;
 pub mod fault;
 pub mod format;
 pub mod hexdump;
+mod interrupt_frame;
 pub mod magic_instructions;
 pub mod mappings;
 pub mod maps;
@@ -18,7 +20,9 @@ mod prologue;
 mod refused;
 pub mod report;
 pub mod report_json;
+mod return_path;
 pub mod screen;
+mod source_text;
 pub mod tables;
 pub mod translate;
 pub mod values;

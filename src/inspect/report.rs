@@ -11,6 +11,9 @@ use crate::machine::{Machine, Outcome};
 
 /// Addresses below this are what following a null pointer gives.
 const FIRST_PAGE: u64 = 4096;
+/// Most functions that follow a message.
+const MOST_CALLERS: usize = 12;
+
 /// The message for `machine`, whose run has ended with `outcome`, for a debugger, which has the registers.
 pub fn end_message(machine: &Machine, outcome: &Outcome) -> String {
     message(outcome, CrashReport::capture(machine, outcome).as_ref(), None)
@@ -52,6 +55,23 @@ pub fn message(outcome: &Outcome, crash: Option<&CrashReport>, log: Option<&Path
         | Outcome::TimedOut
         | Outcome::Reset => format!("the run ended: {outcome:?}."),
     }
+}
+
+/// The functions that the guest was in, a line each, to follow the message, with the text of the source line that it was
+/// at; `None` if neither a caller nor a source line is known.
+pub fn callers(crash: &CrashReport) -> Option<String> {
+    let frames = &crash.frames;
+    let is_known = frames.len() > 1 || frames.first().is_some_and(|frame| frame.source.is_some());
+    let text = crash.place.as_ref().and_then(|place| place.source_text.as_ref());
+    let line = |(number, frame): (usize, &Frame)| match text.filter(|_| number == 0) {
+        Some(text) => format!("  #{number:<3} {frame}: {text}"),
+        None => format!("  #{number:<3} {frame}"),
+    };
+    let mut lines: Vec<String> = frames.iter().enumerate().take(MOST_CALLERS).map(line).collect();
+    if frames.len() > MOST_CALLERS {
+        lines.push(format!("  ({} more)", frames.len() - MOST_CALLERS));
+    }
+    is_known.then(|| lines.join("\n"))
 }
 
 impl CrashReport {
@@ -127,9 +147,8 @@ impl CrashReport {
         if let Some(code) = &self.code {
             text.push_str(&format!(" {}.", code.sentence()));
         }
-        if let Some(Frame { address, symbol }) = &self.caller {
-            let symbol = symbol.as_ref().map(|symbol| format!(" ({symbol})")).unwrap_or_default();
-            text.push_str(&format!(" The return address on the stack is {address:#x}{symbol}."));
+        if let Some(caller) = &self.caller {
+            text.push_str(&format!(" The return address on the stack is {caller}."));
         }
         if let Some(stack) = &self.stack {
             let named = self.exception.as_ref().is_some_and(RaisedException::is_stack_overflow);

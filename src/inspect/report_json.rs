@@ -10,7 +10,7 @@ use super::crash::{Cause, CrashReport, Frame, OperandValue, PageWalk, Place};
 use super::fault;
 use super::waking;
 use crate::arch::{Registers, SegmentRegister};
-use crate::boot::Symbol;
+use crate::boot::{SourcePlace, Symbol};
 
 /// What the document begins with; [`is_report_start`] recognises it.
 const FORMAT: &str = "kvm-crash-report";
@@ -76,6 +76,8 @@ struct Document<'a> {
 struct PlaceJson<'a> {
     address: Hex,
     symbol: Option<SymbolJson<'a>>,
+    source: Option<&'a SourcePlace>,
+    source_text: Option<&'a str>,
     bits: u32,
     bytes: String,
     instruction: Option<&'a str>,
@@ -110,6 +112,9 @@ struct ExceptionJson {
 struct FrameJson<'a> {
     address: Hex,
     symbol: Option<SymbolJson<'a>>,
+    source: Option<&'a SourcePlace>,
+    inlined: Option<&'a str>,
+    interrupted: bool,
 }
 
 #[derive(Serialize)]
@@ -214,6 +219,8 @@ impl<'a> From<&'a Place> for PlaceJson<'a> {
         PlaceJson {
             address: Hex(place.address),
             symbol: place.symbol.as_ref().map(SymbolJson::from),
+            source: place.source.as_ref(),
+            source_text: place.source_text.as_deref(),
             bits: place.bitness,
             bytes: const_hex::encode(&place.code),
             instruction: place.instruction.as_deref(),
@@ -224,7 +231,13 @@ impl<'a> From<&'a Place> for PlaceJson<'a> {
 
 impl<'a> From<&'a Frame> for FrameJson<'a> {
     fn from(frame: &'a Frame) -> FrameJson<'a> {
-        FrameJson { address: Hex(frame.address), symbol: frame.symbol.as_ref().map(SymbolJson::from) }
+        FrameJson {
+            address: Hex(frame.address),
+            symbol: frame.symbol.as_ref().map(SymbolJson::from),
+            source: frame.source.as_ref(),
+            inlined: frame.inlined.as_deref(),
+            interrupted: frame.interrupted,
+        }
     }
 }
 

@@ -4,15 +4,34 @@ use std::sync::OnceLock;
 
 use super::Machine;
 use crate::boot::{
-    Contents, FileSection, Image, NamedStack, Symbol, SymbolIndex, SymbolSource, contents_at, named_stacks,
-    sections,
+    Caller, Contents, DebugInfo, FileSection, FrameRegisters, Image, NamedStack, SourceFunction, SourcePlace,
+    Symbol, SymbolIndex, SymbolSource, contents_at, named_stacks, sections,
 };
 
-/// The symbol tables that have been read.
+/// What has been read of a file.
+#[derive(Default)]
+struct Tables {
+    /// Its symbol table; read when the first symbol is looked up.
+    index: OnceLock<SymbolIndex>,
+    /// Its debug information; read when the first source line or caller is looked up.
+    debug_info: OnceLock<DebugInfo>,
+}
+
+impl Tables {
+    fn index(&self, image: &dyn Image) -> &SymbolIndex {
+        self.index.get_or_init(|| SymbolIndex::read(image))
+    }
+
+    fn debug_info(&self, image: &dyn Image) -> &DebugInfo {
+        self.debug_info.get_or_init(|| DebugInfo::read(image))
+    }
+}
+
+/// The symbol tables and debug information that have been read.
 #[derive(Default)]
 pub(super) struct Symbols {
-    /// That of the guest file; built when the first symbol is looked up.
-    guest_file: OnceLock<SymbolIndex>,
+    /// Those of the guest file.
+    guest_file: Tables,
     /// In the order in which they are asked, after the guest file.
     files: Vec<SymbolFile>,
 }
@@ -22,27 +41,35 @@ struct SymbolFile {
     image: Box<dyn Image>,
     /// Added to every address in it.
     offset: u64,
-    /// Built when the first symbol is looked up.
-    index: OnceLock<SymbolIndex>,
-}
-
-impl SymbolFile {
-    fn index(&self) -> &SymbolIndex {
-        self.index.get_or_init(|| SymbolIndex::read(self.image.as_ref()))
-    }
+    tables: Tables,
 }
 
 impl Symbols {
     /// The guest file is another one, or may have been overwritten.
     pub(super) fn forget_guest_file(&mut self) {
-        self.guest_file = OnceLock::new();
+        self.guest_file = Tables::default();
+    }
+}
+
+/// A file in which an address is looked up.
+#[derive(Clone, Copy)]
+struct Source<'m> {
+    image: &'m dyn Image,
+    tables: &'m Tables,
+    /// The address in it.
+    address: u64,
+}
+
+impl<'m> Source<'m> {
+    fn debug_info(&self) -> &'m DebugInfo {
+        self.tables.debug_info(self.image)
     }
 }
 
 impl Machine {
     /// Adds a file with symbols: `offset` is added to the addresses in it.
     pub fn add_symbols(&mut self, image: Box<dyn Image>, offset: u64) {
-        self.symbols.files.push(SymbolFile { image, offset, index: OnceLock::new() });
+        self.symbols.files.push(SymbolFile { image, offset, tables: Tables::default() });
     }
 
     /// The files that were added, each with what is added to the addresses in it.
@@ -64,15 +91,49 @@ impl Machine {
     /// The symbol that a guest-virtual address lies in: that of the guest file, or else of the first other file that has
     /// one. What the guest has loaded into one of its objects is called by the names of its own file.
     pub fn symbol_at(&self, address: u64) -> Option<Symbol> {
+        self.sources(address)
+            .find_map(|source| source.tables.index(source.image).symbol_at(source.image, source.address))
+    }
+
+    /// The source line of the instruction at a guest-virtual address; looked up as [`Self::symbol_at`] does.
+    pub fn source_at(&self, address: u64) -> Option<SourcePlace> {
+        self.sources(address).find_map(|source| source.debug_info().place_at(source.address))
+    }
+
+    /// The functions of the instruction at a guest-virtual address, each inlined into the next one; empty if none is
+    /// known.
+    pub fn functions_at(&self, address: u64) -> Vec<SourceFunction> {
+        let mut functions =
+            self.sources(address).map(|source| source.debug_info().functions_at(source.address));
+        functions.find(|functions| !functions.is_empty()).unwrap_or_default()
+    }
+
+    /// The registers in the caller of the function at the guest-virtual address `address`; see [`DebugInfo::caller`].
+    pub fn caller(
+        &self,
+        address: u64,
+        registers: &FrameRegisters,
+        load: &dyn Fn(u64, u8) -> Option<u64>,
+    ) -> Option<Caller> {
+        self.sources(address).find_map(|source| source.debug_info().caller(source.address, registers, load))
+    }
+
+    /// The files that may know a guest-virtual address, in the order in which they are asked.
+    fn sources(&self, address: u64) -> impl Iterator<Item = Source<'_>> {
         let in_file = self.symbols().address_in_file(address);
-        let is_object = self.symbol_index().code_start(in_file).is_none();
-        let of_guest_file = || self.symbol_index().symbol_at(self.image(), in_file);
-        let of_others = || {
-            self.symbols.files.iter().find_map(|file| {
-                file.index().symbol_at(file.image.as_ref(), address.checked_sub(file.offset)?)
-            })
+        let guest_file = match self.symbols() {
+            SymbolSource::GuestFile { .. } => {
+                Some(Source { image: self.image(), tables: &self.symbols.guest_file, address: in_file })
+            }
+            SymbolSource::None => None,
         };
-        if is_object { of_others().or_else(of_guest_file) } else { of_guest_file().or_else(of_others) }
+        let is_object = self.symbol_index().code_start(in_file).is_none();
+        let (first, last) = if is_object { (None, guest_file) } else { (guest_file, None) };
+        let others = self.symbols.files.iter().filter_map(move |file| {
+            let address = address.checked_sub(file.offset)?;
+            Some(Source { image: file.image.as_ref(), tables: &file.tables, address })
+        });
+        first.into_iter().chain(others).chain(last)
     }
 
     /// The guest-virtual address of the first symbol called `name`.
@@ -81,7 +142,7 @@ impl Machine {
             return Some(address.wrapping_add(self.symbols().bias()));
         }
         self.symbols.files.iter().find_map(|file| {
-            let address = file.index().address_of(file.image.as_ref(), name)?;
+            let address = file.tables.index(file.image.as_ref()).address_of(file.image.as_ref(), name)?;
             Some(address.wrapping_add(file.offset))
         })
     }
@@ -126,9 +187,10 @@ impl Machine {
     }
 
     fn symbol_index(&self) -> &SymbolIndex {
-        self.symbols.guest_file.get_or_init(|| match self.symbols() {
-            SymbolSource::GuestFile { .. } => SymbolIndex::read(self.image()),
-            SymbolSource::None => SymbolIndex::default(),
-        })
+        static NONE: SymbolIndex = SymbolIndex::EMPTY;
+        match self.symbols() {
+            SymbolSource::GuestFile { .. } => self.symbols.guest_file.index(self.image()),
+            SymbolSource::None => &NONE,
+        }
     }
 }

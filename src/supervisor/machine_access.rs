@@ -18,7 +18,8 @@ use super::run_control::Supervisor;
 use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
 use crate::arch::{ExtendedRegisters, Registers};
-use crate::boot::{FileSection, Image, NamedStack, Symbol};
+use crate::boot::{FileSection, Image, NamedStack, SourcePlace, Symbol};
+use crate::inspect::backtrace::{Frame, backtrace};
 use crate::inspect::core_file::{self, CoreFileError, WrittenCore};
 use crate::inspect::crash::{Cause, CrashReport};
 use crate::inspect::report_json::{self, ReportContext};
@@ -140,6 +141,14 @@ impl StoppedMachine for Supervisor<'_> {
 
     fn symbol_at(&self, address: u64) -> Option<Symbol> {
         self.machine.symbol_at(address)
+    }
+
+    fn source_at(&self, address: u64) -> Option<SourcePlace> {
+        self.machine.source_at(address)
+    }
+
+    fn backtrace(&self) -> Result<Vec<Frame>, HostError> {
+        Ok(backtrace(&*self.machine, self.machine.memory(), &StoppedMachine::registers(self)?))
     }
 
     fn address_of(&self, name: &str) -> Option<u64> {

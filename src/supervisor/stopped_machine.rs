@@ -10,7 +10,8 @@ use super::notice::Notice;
 use super::points::Points;
 use super::session::CommandSession;
 use crate::arch::{ExtendedRegisters, Registers};
-use crate::boot::{FileSection, Image, NamedStack, Symbol};
+use crate::boot::{FileSection, Image, NamedStack, SourcePlace, Symbol};
+use crate::inspect::backtrace::Frame;
 use crate::inspect::core_file::{CoreFileError, WrittenCore};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
@@ -70,6 +71,16 @@ pub trait StoppedMachine {
 
     /// The symbol of the guest file that a guest-virtual address lies in.
     fn symbol_at(&self, address: u64) -> Option<Symbol>;
+
+    /// The source line of the instruction at a guest-virtual address.
+    fn source_at(&self, address: u64) -> Option<SourcePlace>;
+
+    /// The functions that the selected CPU is in, the innermost first.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    fn backtrace(&self) -> Result<Vec<Frame>, HostError>;
 
     /// The guest-virtual address of the first symbol of the guest file called `name`.
     fn address_of(&self, name: &str) -> Option<u64>;

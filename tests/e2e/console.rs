@@ -341,7 +341,10 @@ fn beside_gdb() -> Vec<Trial> {
             expect(&trace, "log point 2 at 0x2000")?;
             expect_equal(&client.ask("c")?, "the guest runs\n")?;
             let stop = "breakpoint 1 at 0x200010 (fibonacci), hit 1\n=> 0x200010 <fibonacci>: push rbp";
-            expect(&client.ask("wait")?, "=> 0x200010 <fibonacci>: push rbp\n")?;
+            expect(
+                &client.ask("wait")?,
+                "=> 0x200010 <fibonacci>: push rbp ; target-examples/recursion.c:10\n",
+            )?;
             // The notice precedes one of the answers.
             other.ask_until("status", stop)?;
             expect(&client.ask("registers")?, "RDI    000000000000000e")?;

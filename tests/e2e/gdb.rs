@@ -91,7 +91,7 @@ fn stopping() -> Vec<Trial> {
             let (output, _) = debug("recursion", &[], &commands)?;
             expect(&output, "0x55\t0x48\t0x89\t0xe5")?;
             expect(&output, "0000200010  55 48 89 e5 ")?;
-            expect(&output, "0x200010 <fibonacci>: push rbp\n")
+            expect(&output, "0x200010 <fibonacci>: push rbp ; target-examples/recursion.c:10\n")
         }),
         gdb_test("gdb_reads_and_writes_memory_and_registers", || {
             let commands = [

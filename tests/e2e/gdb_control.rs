@@ -399,10 +399,15 @@ fn views() -> Vec<Trial> {
             expect(&output, "0x40000000 is not RAM; `info mtree` shows the memory map\n")?;
             expect(
                 &output,
-                "   0x200010 <fibonacci>: push rbp\n   0x200011 <fibonacci+0x1>: mov rbp, rsp\n",
+                "   0x200010 <fibonacci>: push rbp ; target-examples/recursion.c:10\n   0x200011 <fibonacci+0x1>: mov rbp, \
+                 rsp\n",
             )?;
             expect(&output, ": call 0x200010 <fibonacci>\n")?;
-            expect(&output, "0x200010 (fibonacci)\n0x200015 (fibonacci+0x5)\n0x1: no symbol\n")?;
+            let line = "target-examples/recursion.c:10\n";
+            expect(
+                &output,
+                &format!("0x200010 (fibonacci) at {line}0x200015 (fibonacci+0x5) at {line}0x1: no symbol\n"),
+            )?;
             expect(&output, "0x000000000000..0x000004000000 RAM, 64 MiB\n")
         }),
         gdb_test("monitor_commands_and_qemu_packets_set_the_same_switches", || {

@@ -260,7 +260,7 @@ fn memory_and_symbols() -> Vec<Trial> {
             expect(&output, "\"relocated\", 0x")?;
             expect(&output, "#1  0x")?;
             expect(&output, " in _start ()")?;
-            expect(&output, " (guest_main)\n")
+            expect(&output, " (guest_main) at target-examples/")
         }),
     ]
 }

@@ -250,7 +250,8 @@ fn crashing_guests() -> Vec<Trial> {
                 let ran = Kvm::with_guest("triple-fault").arg(strict).run();
                 let here = "triple fault at 0x200007 (_start+0x7), instruction `ud2`: invalid opcode, #UD \
                             (vector 6). No usable IDT is loaded, so the first exception ends the machine. The \
-                            log console.log has all registers.";
+                            log console.log has all registers.\n  \
+                            #0   0x200007 (_start+0x7) at target-examples/triple-fault.S:13";
                 ran.expect_one_of(&triple_fault(here))?;
                 ran.expect_log("kvm: TRIPLE FAULT. Shutting down")?.expect_log("Target program dump:")?;
             }
@@ -265,27 +266,29 @@ fn crashing_guests() -> Vec<Trial> {
             let ran = kvm.run();
             let here = "triple fault at 0x200007 ([31mX+0x7), instruction `ud2`: invalid opcode, #UD \
                         (vector 6). No usable IDT is loaded, so the first exception ends the machine. The log \
-                        console.log has all registers.";
+                        console.log has all registers.\n  \
+                        #0   0x200007 ([31mX+0x7) at target-examples/triple-fault.S:13";
             ran.expect_one_of(&triple_fault(here))?;
             ran.check(!ran.folder.read("console.log").contains('\x1b'), "no escape sequence in the log")?;
             Ok(())
         }),
         guest_test("a_triple_fault_by_a_breakpoint_instruction_is_reported", || {
             let ran = Kvm::with_guest("triple-fault-int3").run();
-            let fault = |place, after| {
+            let fault = |place, instruction, after, line| {
                 format!(
-                    "triple fault at {place}: breakpoint, #BP (vector 3){after}. No usable IDT is loaded, so the \
-                     first exception ends the machine. The log console.log has all registers."
+                    "triple fault at {place}, instruction {instruction}: breakpoint, #BP (vector 3){after}. No usable IDT is \
+                     loaded, so the first exception ends the machine. The log console.log has all registers.\n  \
+                     #0   {place} at target-examples/triple-fault-int3.S:{line}"
                 )
             };
             ran.expect_one_of(&[
                 exact_output(8, "", TRIPLE_FAULT_SOMEWHERE),
                 // Processors differ in whether the breakpoint instruction counts as done.
-                exact_output(8, "", fault("0x200007 (_start+0x7), instruction `int3`", "")),
+                exact_output(8, "", fault("0x200007 (_start+0x7)", "`int3`", "", 13)),
                 exact_output(
                     8,
                     "",
-                    fault("0x200008 (_start+0x8), instruction `hlt`", ": `int3` is the instruction before"),
+                    fault("0x200008 (_start+0x8)", "`hlt`", ": `int3` is the instruction before", 14),
                 ),
             ])?;
             ran.expect_log("Target program dump:")?;
@@ -296,7 +299,8 @@ fn crashing_guests() -> Vec<Trial> {
             let refused = "this host's KVM cannot execute what the guest wants (internal error 1) at 0x200005 \
                            (_start+0x5), instruction `enter 0x0, 0x1`. It is not one of those emulated in place \
                            of KVM (docs/refused-instructions.md): build the guest without it or run it on a \
-                           host with VT-x or AMD-V (`scripts/lab run` emulates one). The log console.log has all registers.";
+                           host with VT-x or AMD-V (`scripts/lab run` emulates one). The log console.log has all registers.\n  \
+                           #0   0x200005 (_start+0x5) at target-examples/refused-instruction.S:13";
             let here = exact_output(10, "", refused);
             let done = exact_output(0, "", halted(3));
             match lane() {
@@ -312,11 +316,12 @@ fn crashing_guests() -> Vec<Trial> {
                 ran.expect_status(8)?.expect_out("Reading at 0x700000000000 ...\n")?;
                 let reported = ran.err.starts_with("kvm: triple fault at 0x2000")
                     && ran.err.contains(" (guest_main+")
-                    && ran.err.ends_with(
+                    && ran.err.contains(
                         ": page fault, #PF (vector 14, error code 0x0: not present, read, supervisor): a read of \
                          0x700000000000, where nothing is mapped. No usable IDT is loaded, so the first exception ends the machine. \
                          The log console.log has all registers.\n",
-                    );
+                    )
+                    && ran.err.contains(") at target-examples/wild-pointer.c:13\n  #1   0x200007 (_start+0x7) at ");
                 ran.check(reported, "the location and CR2")?;
             }
             Ok(())
@@ -334,14 +339,17 @@ fn crashing_guests() -> Vec<Trial> {
 }
 
 fn waiting_guests() -> Vec<Trial> {
-    let ends_in_time = |guest: &'static str, instruction: &'static [&'static str]| {
+    let ends_in_time = |guest: &'static str, instruction: &'static [(&'static str, &'static str)]| {
         guest_test(&format!("{guest}_is_ended_by_the_timeout"), move || {
             let started = Instant::now();
             let ran = Kvm::with_guest(guest).args(["--timeout", "0.3"]).run();
             let took = started.elapsed();
-            let message = |place| format!("the run took longer than --timeout allows{place}.");
+            let message = |(place, frame)| {
+                let line = format!("  #0   {frame}");
+                format!("the run took longer than --timeout allows{place}.\n{line}")
+            };
             let allowed: Vec<_> =
-                instruction.iter().map(|place| exact_output(12, "", message(place))).collect();
+                instruction.iter().map(|place| exact_output(12, "", message(*place))).collect();
             ran.expect_one_of(&allowed)?.expect_log("Target program dump:")?;
             let (least, most) = (Duration::from_millis(300), Duration::from_secs(2));
             ran.check(least <= took && took < most, &format!("an end after 0.3 s, not after {took:?}"))?;
@@ -353,15 +361,24 @@ fn waiting_guests() -> Vec<Trial> {
         ends_in_time(
             "endless",
             &[
-                " at 0x200002 (spin), instruction `inc rax`",
-                " at 0x200005 (spin+0x3), instruction `jmp short 0x200002`",
+                (
+                    " at 0x200002 (spin), instruction `inc rax`",
+                    "0x200002 (spin) at target-examples/endless.S:12",
+                ),
+                (
+                    " at 0x200005 (spin+0x3), instruction `jmp short 0x200002`",
+                    "0x200005 (spin+0x3) at target-examples/endless.S:13",
+                ),
             ],
         ),
         ends_in_time(
             "idle",
-            &[": the guest waits in `hlt` for an interrupt; the next instruction is 0x200002 (_start+0x2), \
+            &[(
+                ": the guest waits in `hlt` for an interrupt; the next instruction is 0x200002 (_start+0x2), \
                 instruction `jmp short 0x200000`. Nothing is set up that could wake it: no timer runs, and neither \
-                the keyboard nor a serial port has its interrupt on; the interrupt controllers pass no line on"],
+                the keyboard nor a serial port has its interrupt on; the interrupt controllers pass no line on",
+                "0x200002 (_start+0x2) at target-examples/idle.S:13",
+            )],
         ),
         guest_test("a_waiting_guest_costs_no_processor_time", || {
             // What the shell reports are minutes and seconds in user mode and in the kernel.

@@ -118,7 +118,7 @@ fn commands() -> Result<(), Failed> {
         ("p $rip", "2097152 (0x200000)\n"),
         ("break fibonacci", "breakpoint 1 at 0x200010 (fibonacci)\n"),
         ("c", "the guest runs\n"),
-        ("wait", "=> 0x200010 <fibonacci>: push rbp\n"),
+        ("wait", "=> 0x200010 <fibonacci>: push rbp ; target-examples/recursion.c:10\n"),
         ("delete", "deleted: 1\n"),
         ("savevm call", "snapshot `call` at 0x200010 (fibonacci)"),
         ("cont", "the guest runs\n"),

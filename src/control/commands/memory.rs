@@ -81,6 +81,7 @@ pub(in crate::control) fn disassemble(
     } else {
         format!("{bitness}-bit code, CS {:#06x} with base {base:#x}\n", registers.system.cs.selector)
     };
+    let mut source = None;
     for _ in 0..count {
         let mut bytes = [0; LONGEST_INSTRUCTION];
         let found = read_virtual(guest.memory(), &registers, address, &mut bytes);
@@ -92,6 +93,10 @@ pub(in crate::control) fn disassemble(
             }
             return Err(CommandError::NotMapped { address });
         };
+        let line = guest.source_at(address);
+        let is_new = line.is_some() && line != source;
+        let behind = line.as_ref().filter(|_| is_new).map(|line| format!(" ; {line}")).unwrap_or_default();
+        source = line.or(source);
         let name = symbol(guest, address).map_or_else(String::new, |symbol| format!(" <{symbol}>"));
         let mark = if address == here { "=>" } else { "  " };
         let decoded = disassembly::decode(bytes, bitness, address.wrapping_sub(base));
@@ -103,7 +108,7 @@ pub(in crate::control) fn disassemble(
             }
             None => (format!("(no instruction begins with {first:#04x})"), 1),
         };
-        text.push_str(&format!("{mark} {address:#x}{name}: {what}\n"));
+        text.push_str(&format!("{mark} {address:#x}{name}: {what}{behind}\n"));
         let Some(next) = address.checked_add(length as u64) else { break };
         address = next;
     }

@@ -3,8 +3,7 @@
 use std::sync::mpsc::channel;
 
 use super::super::error::CommandError;
-use super::values::{count, place, symbol};
-use crate::inspect::crash::return_addresses;
+use super::values::count;
 use crate::supervisor::notice::Notice;
 use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
@@ -47,24 +46,16 @@ fn here(guest: &mut dyn StoppedMachine) -> Result<String, CommandError> {
     super::memory::disassemble(guest, "$pc 1")
 }
 
-/// The call stack by frame pointers.
+/// The functions that the guest is in.
 pub(in crate::control) fn backtrace(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    let registers = guest.registers()?;
-    let mut text = format!("#0   {}\n", place(guest, registers.next_instruction()));
-    let callers = return_addresses(guest.memory(), &registers);
-    for (number, address) in (1..).zip(&callers) {
-        // The call is before its return address, which may belong to the next function.
-        let caller = match symbol(guest, address.wrapping_sub(1)) {
-            Some(mut symbol) => {
-                symbol.offset = symbol.offset.wrapping_add(1);
-                format!("{address:#x} ({symbol})")
-            }
-            None => format!("{address:#x}"),
-        };
-        text.push_str(&format!("#{number:<3} {caller}\n"));
-    }
-    if callers.is_empty() {
-        text.push_str("RBP holds no frame pointer; -fno-omit-frame-pointer keeps them\n");
+    let frames = guest.backtrace()?;
+    let lines = frames.iter().enumerate().map(|(number, frame)| format!("#{number:<3} {frame}\n"));
+    let mut text: String = lines.collect();
+    if frames.iter().filter(|frame| frame.inlined.is_none()).count() == 1 {
+        text.push_str(
+            "no caller is known: the file has no call frame information for this place, and RBP holds no frame \
+             pointer; -g gives the one, -fno-omit-frame-pointer the other\n",
+        );
     }
     Ok(text)
 }

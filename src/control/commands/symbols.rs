@@ -8,7 +8,7 @@ use super::values::{number, place, symbol};
 use crate::boot::{FileImage, Image, has_symbols, is_relocatable};
 use crate::supervisor::stopped_machine::StoppedMachine;
 
-/// The symbol at an address, or the address of a symbol.
+/// The symbol and the source line at an address, or the address of a symbol.
 pub(in crate::control) fn look_up(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
@@ -19,7 +19,8 @@ pub(in crate::control) fn look_up(
     let (address, rest) = number(guest, arguments)?;
     no_more(rest)?;
     let none = if symbol(guest, address).is_none() { ": no symbol" } else { "" };
-    Ok(format!("{}{none}\n", place(guest, address)))
+    let source = guest.source_at(address).map(|source| format!(" at {source}")).unwrap_or_default();
+    Ok(format!("{}{none}{source}\n", place(guest, address)))
 }
 
 /// Adds the symbols of a file, or lists the files that were added.

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::arch::descriptor::IN_LDT;
 use crate::arch::{PAGE_SIZE, Registers};
 use crate::boot::{Contents, Symbol};
+use crate::inspect::interrupt_frame::{RFLAGS_ONE, RFLAGS_ZEROS};
 use crate::inspect::values::load;
 use crate::memory::GuestMemory;
 
@@ -26,10 +27,6 @@ const LARGEST_PUSH: u64 = 64;
 const LOWEST_PART: u64 = 128;
 /// Bytes of an exception frame in long mode: RIP, CS, RFLAGS, RSP and SS.
 const FRAME: u64 = 40;
-/// Bits of RFLAGS that are always 0.
-const RFLAGS_ZEROS: u64 = !0x3F_7FD7;
-/// RFLAGS: always 1.
-const RFLAGS_ONE: u64 = 1 << 1;
 
 /// A stack whose bounds are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
