@@ -350,9 +350,12 @@ fn beside_gdb() -> Vec<Trial> {
             expect(&client.ask("registers")?, "RDI    000000000000000e")?;
             expect(&client.ask("x/2i $pc")?, "=> 0x200010 <fibonacci>:\tpush rbp\n")?;
             expect(&client.ask("print $rdi + 1")?, "15 (0xf)\n")?;
-            expect(&client.ask("step 2")?, "=> 0x200014 <fibonacci+0x4>: push r12\n")?;
+            expect(
+                &client.ask("step 2")?,
+                "=> 0x200014 <fibonacci+0x4>: push r12 ; target-examples/recursion.c:10\n",
+            )?;
             let callers = client.ask("bt")?;
-            expect(&callers, "#0   0x200014 (fibonacci+0x4)\n#1   0x")?;
+            expect(&callers, "#0   0x200014 (fibonacci+0x4) at target-examples/recursion.c:10\n#1   0x")?;
             expect(&callers, "(fibonacci+0x")?;
             expect(&callers, "(guest_main+0x")?;
             expect(&client.ask("set $rdi = 1")?, "$rdi is 0x1\n")?;

@@ -179,7 +179,7 @@ fn crashes() -> Vec<Trial> {
             let (output, _) = debug("refused-instruction", &[], &commands)?;
             expect(&output, "Program received signal SIGILL")?;
             expect(&output, "kvm: this host's KVM cannot execute")?;
-            expect(&output, ": enter 0x0, 0x1\n")?;
+            expect(&output, ": enter 0x0, 0x1 ; target-examples/refused-instruction.S:13\n")?;
             expect(&output, "$1 = 8\n")?;
             expect(&output, "#0  _start () at target-examples/refused-instruction.S:13")
         }),

@@ -10,11 +10,11 @@ use crate::support::{Kvm, Running, guest, guest_test};
 /// What is printed for the guest's magic breakpoint.
 const MAGIC: &str = "magic breakpoint at 0x200029 (magic)";
 /// The instruction behind it.
-const BEHIND_MAGIC: &str = "=> 0x20002c <magic+0x3>: ret\n";
+const BEHIND_MAGIC: &str = "=> 0x20002c <magic+0x3>: ret ; target-examples/magic-break.S:33\n";
 /// What is printed when the guest has stopped itself by the port.
 const PORT: &str = "the guest has written 0x8ae0 to port 0x8a00, before 0x200040 (by_port+0x13)";
 /// The instruction behind that.
-const BEHIND_PORT: &str = "=> 0x200040 <by_port+0x13>: ret\n";
+const BEHIND_PORT: &str = "=> 0x200040 <by_port+0x13>: ret ; target-examples/magic-break.S:42\n";
 /// How the guest ends.
 const END: &str = "result (RAX) 3 (0x3)";
 /// The guest's code and data as they are, to be read in gdb and at the console.
@@ -132,7 +132,12 @@ fn under_the_console() -> Vec<Trial> {
             let mut client = kvm.connect()?;
             expect_stop(&mut client, BEHIND_MAGIC)?;
             expect(&client.ask("break magic if $rbx == 2")?, "breakpoint 1 at 0x200029 (magic)\n")?;
-            for place in [BEHIND_PORT, "=> 0x200029 <magic>: xchg bx, bx\n", BEHIND_MAGIC, BEHIND_PORT] {
+            for place in [
+                BEHIND_PORT,
+                "=> 0x200029 <magic>: xchg bx, bx ; target-examples/magic-break.S:32\n",
+                BEHIND_MAGIC,
+                BEHIND_PORT,
+            ] {
                 client.answer_to_resume()?;
                 expect_stop(&mut client, place)?;
             }
