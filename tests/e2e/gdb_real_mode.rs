@@ -54,7 +54,7 @@ pub fn trials() -> Vec<Trial> {
             expect(&output, "<call_service>:\tint    $0x10\n")?;
             expect(
                 &output,
-                "16-bit code, CS 0x1000 with base 0x10000\n=> 0x10084 <in_real>: mov bx, 0x1234\n",
+                "16-bit code, CS 0x1000 with base 0x10000\n=> 0x10084 <in_real>: mov bx, 0x1234 ; tests/guests/three-modes.S:28\n",
             )?;
             expect(&output, "$1 = 4660\n")?;
             expect(&output, "cs             0x1000              4096\neip            0x8a ")?;
