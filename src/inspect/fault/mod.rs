@@ -156,8 +156,8 @@ pub enum Diagnosis {
         /// What the address means.
         meaning: AddressMeaning,
     },
-    /// An exception that could not be delivered; `None` if the instruction does not show which.
-    DoubleFault(Option<Box<RaisedException>>),
+    /// Another exception could not be delivered; `None` if the instruction does not show which.
+    Undelivered(Option<Box<RaisedException>>),
     /// No instruction has raised it: a device or a processor has sent the interrupt.
     Interrupt,
     /// The processor has raised it, and the instruction does not show why.

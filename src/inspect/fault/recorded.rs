@@ -21,30 +21,33 @@ pub fn explain(
     found: impl IntoIterator<Item = RaisedException>,
 ) -> RaisedException {
     let RescuedException { vector, error_code } = recorded;
-    let names_gate = matches!(vector, vector::PROTECTION | vector::NOT_PRESENT)
-        && error_code.is_some_and(|code| code & IN_IDT != 0);
-    let mut found = found.into_iter();
-    if vector == vector::DOUBLE_FAULT && error_code.is_some() {
-        let diagnosis = Diagnosis::DoubleFault(found.next().map(Box::new));
-        return RaisedException { vector, error_code, diagnosis };
-    }
-    let missing = error_code.filter(|_| names_gate).map(|code| (gate(code) as u8, code & EXTERNAL != 0));
-    let fitting = found.find(|found| match missing {
-        // Its own gate is missing, for which the processor raises another exception.
-        Some((gate, false)) => found.vector == gate && found.diagnosis == Diagnosis::SoftwareInterrupt,
-        Some((_, true)) => false,
-        None => found.vector == vector && fits(registers, found),
-    });
     let plain = |diagnosis| RaisedException { vector, error_code, diagnosis };
-    match (missing, fitting) {
-        (Some(_), Some(software)) => software,
-        (Some((gate, true)), None) => {
-            RaisedException { vector: gate, error_code: None, diagnosis: Diagnosis::Interrupt }
-        }
-        (None, Some(found)) => plain(found.diagnosis),
-        _ if vector == vector::PAGE_FAULT => plain(page(memory, registers, error_code.unwrap_or(0))),
-        _ if is_interrupt(vector, error_code) => plain(Diagnosis::Interrupt),
-        _ => plain(Diagnosis::Unexplained),
+    let found: Vec<RaisedException> = found.into_iter().collect();
+    let undelivered =
+        |first: Option<&RaisedException>| plain(Diagnosis::Undelivered(first.cloned().map(Box::new)));
+    let names_selector = (vector::INVALID_TSS..=vector::PROTECTION).contains(&vector)
+        && error_code.is_some_and(|code| code != 0);
+    let missing = error_code.filter(|code| names_selector && code & IN_IDT != 0);
+    if let Some(code) = missing {
+        let missing = gate(code) as u8;
+        return match found.iter().find(|found| found.vector == missing) {
+            Some(software) if software.diagnosis == Diagnosis::SoftwareInterrupt => software.clone(),
+            Some(first) => undelivered(Some(first)),
+            None if code & EXTERNAL != 0 => {
+                RaisedException { vector: missing, error_code: None, diagnosis: Diagnosis::Interrupt }
+            }
+            None => plain(Diagnosis::Unexplained),
+        };
+    }
+    let fitting = found.iter().find(|found| found.vector == vector && fits(registers, found));
+    match fitting {
+        _ if vector == vector::DOUBLE_FAULT && error_code.is_some() => undelivered(found.first()),
+        Some(fitting) => plain(fitting.diagnosis.clone()),
+        None if vector == vector::PAGE_FAULT => plain(page(memory, registers, error_code.unwrap_or(0))),
+        // After some exceptions that cannot be delivered there is no double fault.
+        None if names_selector && !found.is_empty() => undelivered(found.first()),
+        None if is_interrupt(vector, error_code) => plain(Diagnosis::Interrupt),
+        None => plain(Diagnosis::Unexplained),
     }
 }
 

@@ -62,19 +62,24 @@ fn a_page_fault_is_that_of_cr2() {
 fn an_error_code_that_names_a_gate_leads_to_the_interrupt() {
     let software = raised(0x80, None, Diagnosis::SoftwareInterrupt);
     assert_eq!(explained(0, 13, Some(0x402), std::slice::from_ref(&software)), software);
-    // From outside, while the same instruction was next.
+    // From outside, while that instruction was next.
     assert_eq!(explained(0, 13, Some(0x103), &[software]), raised(0x20, None, Diagnosis::Interrupt));
     assert_eq!(explained(0, 11, Some(0x402), &[]), raised(11, Some(0x402), Diagnosis::Unexplained));
 }
 
 #[test]
-fn a_double_fault_names_the_exception_before_it() {
+fn an_exception_that_is_not_delivered_is_named() {
     let division = raised(0, None, Diagnosis::DivisionByZero);
     let exception = explained(0, 8, Some(0), std::slice::from_ref(&division));
     assert_eq!(exception.first(), &division);
     let text = "double fault, #DF (vector 8, error code 0x0): divide error, #DE (vector 0): a division by zero, could not \
                 be delivered";
     assert_eq!(exception.sentence(0), text);
+    // The selector in a gate; the gate itself, when the processor raises the exception and not the program.
+    for (vector, code) in [(13, 0x50), (13, 3)] {
+        let exception = explained(0, vector, Some(code), std::slice::from_ref(&division));
+        assert_eq!((exception.vector, exception.first()), (vector, &division), "{code:#x}");
+    }
 }
 
 #[test]
@@ -84,7 +89,7 @@ fn what_no_instruction_raises_is_an_interrupt() {
         (8, None, Diagnosis::Interrupt),
         (15, None, Diagnosis::Interrupt),
         (31, None, Diagnosis::Interrupt),
-        (8, Some(0), Diagnosis::DoubleFault(None)),
+        (8, Some(0), Diagnosis::Undelivered(None)),
         (18, None, Diagnosis::Unexplained),
     ] {
         assert_eq!(explained(0, vector, code, &[]), raised(vector, code, diagnosis), "{vector}");

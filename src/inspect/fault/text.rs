@@ -83,10 +83,10 @@ impl RaisedException {
         text
     }
 
-    /// The exception that the instruction has raised: itself, or of a double fault the one that could not be delivered.
+    /// The exception that the instruction has raised: itself, or the one that could not be delivered.
     pub fn first(&self) -> &RaisedException {
         match &self.diagnosis {
-            Diagnosis::DoubleFault(Some(first)) => first,
+            Diagnosis::Undelivered(Some(first)) => first,
             _ => self,
         }
     }
@@ -119,8 +119,8 @@ impl Diagnosis {
     fn sentence(&self) -> Option<String> {
         Some(match self {
             Diagnosis::InvalidOpcode | Diagnosis::SoftwareInterrupt | Diagnosis::Unexplained => return None,
-            Diagnosis::DoubleFault(None) => "another exception could not be delivered".to_owned(),
-            Diagnosis::DoubleFault(Some(first)) => format!("{}, could not be delivered", first.sentence(0)),
+            Diagnosis::Undelivered(None) => "another exception could not be delivered".to_owned(),
+            Diagnosis::Undelivered(Some(first)) => format!("{}, could not be delivered", first.sentence(0)),
             Diagnosis::Interrupt => "sent by a device or a processor".to_owned(),
             Diagnosis::NotEnabled(bit) => (*bit).to_owned(),
             Diagnosis::BreakpointBefore => "`int3` is the instruction before".to_owned(),
