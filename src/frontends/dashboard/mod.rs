@@ -10,6 +10,8 @@
 //! exists in a run without `--dashboard`.
 
 mod feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod keys;
 mod layout;
 mod paint;

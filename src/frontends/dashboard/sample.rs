@@ -255,7 +255,7 @@ impl Guest<'_> {
     }
 
     /// The mapped ranges, as far as they are found among a limited number of pages.
-    fn maps(&self) -> Vec<MappedRange> {
+    pub fn maps(&self) -> Vec<MappedRange> {
         let paging = Paging::new(self.registers, Paging::WIDEST);
         let (mut ranges, mut pages): (Vec<MappedRange>, _) = (Vec::new(), 0);
         if paging.levels() == 0 {
