@@ -196,7 +196,11 @@ pub(super) fn display(text: &str) -> ParseResult<DisplayMode> {
 pub(super) fn dashboard(text: &str) -> ParseResult<DashboardMode> {
     match text {
         "paused" => Ok(DashboardMode::Paused),
-        _ => Ok(if boolean(text)? { DashboardMode::Running } else { DashboardMode::Off }),
+        _ => match boolean(text) {
+            Ok(true) => Ok(DashboardMode::Running),
+            Ok(false) => Ok(DashboardMode::Off),
+            Err(_) => refuse("is neither yes, no nor paused"),
+        },
     }
 }
 

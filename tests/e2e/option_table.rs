@@ -70,6 +70,8 @@ const TAKEN: &[Case] = &[
     case("--mouse", "hello-serial", "--mouse off", 0, "Hello from", ""),
     case("--display", "hello-serial", "--display vga", 0, "Hello from", ""),
     case("--display", "hello-serial", "--display serial", 0, "Hello from", ""),
+    case("--dashboard", "hello-serial", "--dashboard=no", 0, "Hello from", ""),
+    case("--dashboard", "hello-serial", "--dashboard", 2, "", "--dashboard needs a terminal"),
     case("--dump-screen", "hello-vga", "--dump-screen", 0, "Hello from the VGA", ""),
     case("--keys", "keyboard-echo", "--keys keyboard --timeout 0.1", 12, "", "--timeout"),
     case("--layout", "hello-serial", "--layout it", 0, "Hello from", ""),

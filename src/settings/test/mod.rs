@@ -31,7 +31,7 @@ const SUCCESS: u8 = 33;
 const GUEST_EXTENSIONS: [&str; 5] = ["elf", "bin", "img", "iso", "gz"];
 
 /// Options of a run that make no sense in a test.
-const REFUSED: [&str; 13] = [
+const REFUSED: [&str; 14] = [
     "gdb",
     "gdb-nowait",
     "debug-server",
@@ -44,6 +44,7 @@ const REFUSED: [&str; 13] = [
     "magic-break",
     "dump-screen",
     "display",
+    "dashboard",
     "no-reboot",
 ];
 

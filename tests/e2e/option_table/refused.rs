@@ -134,6 +134,16 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     ("--mouse", "--mouse on", "--mouse: `on` is not a mode of the mouse; allowed: auto, off"),
     ("--display", "--display sdl", "--display: `sdl` is not a display; allowed: auto, vga, serial, none"),
     (
+        "--dashboard",
+        "--dashboard=stopped",
+        "--dashboard: `stopped` is neither yes, no nor paused; allowed: yes, no, paused",
+    ),
+    (
+        "--dashboard",
+        "--dashboard --display=none",
+        "--dashboard is shown on the terminal, and --display none keeps that empty: leave one of them out",
+    ),
+    (
         "--dump-screen",
         "--dump-screen=x",
         "--dump-screen: `x` is neither yes nor no; allowed: yes, no (or true, \
@@ -212,8 +222,8 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--magic-break",
         "--magic-break",
-        "--magic-break stops the guest in a debugger, and none can connect: add --gdb, --gdb-nowait or \
-         --console (or `enable = yes` to [gdb-server] or [console] in the config file).",
+        "--magic-break stops the guest in a debugger, and none can connect: add --gdb, --gdb-nowait, \
+         --console or --dashboard (or `enable = yes` to [gdb-server] or [console] in the config file).",
     ),
     (
         "--consoleport",
