@@ -82,7 +82,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
         Ok(Invocation::Check { json }) => {
             return if check::run(json) { status::HALTED } else { status::HOST };
         }
-        Ok(Invocation::Inspect(settings)) => return inspect_file::inspect(&settings),
+        Ok(Invocation::Inspect { run, json }) => return inspect_file::inspect(&run, json),
         Ok(Invocation::Test { run, spec }) => return test::run(&run, &spec, arguments),
         Ok(Invocation::CheckSnapshot { file }) => return check_snapshot(&file),
         Ok(Invocation::Help(text) | Invocation::Version(text) | Invocation::Document(text)) => {

@@ -6,15 +6,15 @@ use super::failure_status::boot_status;
 use super::new_machine::{boot_options, find_protocol, memory_size, needs_framebuffer, open_guest};
 use super::{Failure, fail};
 use crate::boot;
-use crate::frontends::guest_description;
+use crate::frontends::guest_description::GuestDescription;
 use crate::machine::outcome::status;
 use crate::memory::GuestMemory;
 use crate::settings::Settings;
 
 /// Prints the description; returns the exit status.
 #[cold]
-pub(super) fn inspect(settings: &Settings) -> u8 {
-    match describe(settings) {
+pub(super) fn inspect(settings: &Settings, json: bool) -> u8 {
+    match describe(settings, json) {
         Ok(text) => {
             // The reader may close the pipe early.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -24,7 +24,7 @@ pub(super) fn inspect(settings: &Settings) -> u8 {
     }
 }
 
-fn describe(settings: &Settings) -> Result<String, Failure> {
+fn describe(settings: &Settings, json: bool) -> Result<String, Failure> {
     let image = open_guest(settings)?;
     let image = image.as_ref();
     let options = boot_options(settings);
@@ -36,5 +36,6 @@ fn describe(settings: &Settings) -> Result<String, Failure> {
     }
     let loaded =
         boot::load_as(found, image, &memory, &options).map_err(|e| Failure::new(boot_status(&e), e))?;
-    Ok(guest_description::describe(image, &memory, &loaded))
+    let description = GuestDescription::new(image, &memory, &loaded);
+    Ok(if json { description.to_json() } else { description.to_string() })
 }

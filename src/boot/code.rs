@@ -1,5 +1,7 @@
 //! Where a guest file has code: its executable segments, or the executable sections in them if it names any.
 
+use std::ops::Range;
+
 use goblin::elf::section_header::{SHF_EXECINSTR, SHT_NOBITS};
 
 use super::elf::ElfFile;
@@ -49,6 +51,14 @@ pub fn code_ranges(image: &dyn Image) -> Vec<CodeRange> {
         })
         .collect();
     if sections.is_empty() { segments } else { sections }
+}
+
+/// The addresses of the segments that are writable and executable, before relocation.
+pub fn writable_code(image: &dyn Image) -> Vec<Range<u64>> {
+    let segments = elf64::segments(image).unwrap_or_default();
+    let both = segments.iter().filter(|segment| segment.access.write && segment.access.execute);
+    both.map(|segment| segment.virtual_address..segment.virtual_address.saturating_add(segment.memory_size))
+        .collect()
 }
 
 #[cfg(test)]

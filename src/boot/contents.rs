@@ -85,6 +85,19 @@ pub fn sections(image: &dyn Image) -> Vec<FileSection> {
     found
 }
 
+/// True if the file has DWARF information about source lines.
+pub fn has_debug_info(image: &dyn Image) -> bool {
+    let Some(file) = ElfFile::read(image) else { return false };
+    let headers = file.sections(image);
+    let Some(names) = headers.get(usize::from(file.header.e_shstrndx)).map(|names| names.sh_offset) else {
+        return false;
+    };
+    headers.iter().take(MOST_SECTIONS).any(|section| {
+        let name = names.checked_add(section.sh_name as u64).and_then(|at| name_at(image, at));
+        name.is_some_and(|name| name == ".debug_line")
+    })
+}
+
 /// What the file has at `address`; `None` if nothing.
 pub fn contents_at(image: &dyn Image, address: u64) -> Option<Contents> {
     let file = ElfFile::read(image)?;

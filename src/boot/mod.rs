@@ -95,8 +95,8 @@ use crate::arch::Registers;
 use crate::settings::{BootKind, EntryAddress};
 
 pub use build_id::build_id;
-pub use code::{CodeRange, code_ranges};
-pub use contents::{Contents, FileSection, NamedStack, contents_at, named_stacks, sections};
+pub use code::{CodeRange, code_ranges, writable_code};
+pub use contents::{Contents, FileSection, NamedStack, contents_at, has_debug_info, named_stacks, sections};
 pub use debug_info::{Caller, DebugInfo, FrameRegisters, SourceFunction, SourcePlace};
 pub use disk::without_contents as without_disk_contents;
 pub use elf::{elf_entry, is_64_bit_elf};

@@ -7,6 +7,7 @@ pub mod disassembly;
 pub mod dump;
 pub mod expression;
 pub mod fault;
+pub mod file_lints;
 pub mod format;
 pub mod hexdump;
 mod interrupt_frame;

@@ -38,7 +38,8 @@ pub fn to_json(report: &CrashReport, context: ReportContext<'_>) -> String {
 }
 
 /// A number as hexadecimal digits.
-struct Hex(u64);
+#[derive(Clone, Copy, Debug)]
+pub struct Hex(pub u64);
 
 impl Serialize for Hex {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -132,7 +133,8 @@ struct EntryJson {
 }
 
 /// Registers under their names in lower case, in the order of the log.
-struct RegistersJson(Registers);
+#[derive(Clone, Copy, Debug)]
+pub struct RegistersJson(pub Registers);
 
 #[derive(Serialize)]
 struct SegmentJson {

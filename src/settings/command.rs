@@ -22,7 +22,12 @@ pub(super) enum ParsedCommand {
     /// Run a guest with these arguments.
     Run(CommandLine),
     /// Describe the guest of a run with these arguments.
-    Inspect(CommandLine),
+    Inspect {
+        /// The run.
+        run: CommandLine,
+        /// Print JSON instead of a table.
+        json: bool,
+    },
     /// Run guests as tests.
     Test(Box<TestCommandLine>),
     /// Report what KVM supports on this host.

@@ -62,7 +62,7 @@ pub(super) static COMMANDS: &[CommandSpec] = &[
         name: inspect::COMMAND,
         arguments: "FILE",
         about: "Describe a guest file without running it",
-        flags: &[],
+        flags: &[("json", "Print one JSON object")],
         operand: Operand::File,
         read: inspect::read,
     },

@@ -75,7 +75,12 @@ pub enum Invocation {
     /// Run a guest.
     Run(Box<Settings>),
     /// Describe the guest file that such a run would start.
-    Inspect(Box<Settings>),
+    Inspect {
+        /// The run.
+        run: Box<Settings>,
+        /// As one JSON object instead of a table.
+        json: bool,
+    },
     /// Run guests as tests.
     Test {
         /// How each guest is run; the guest file in it is the first one.
@@ -134,9 +139,12 @@ fn from_args_and_config(
     args: impl Iterator<Item = OsString>,
     default_config: &Path,
 ) -> Result<Invocation, SettingsError> {
-    let (command_line, invocation): (_, fn(Box<Settings>) -> Invocation) = match command::read(args)? {
-        ParsedCommand::Run(command_line) => (command_line, Invocation::Run),
-        ParsedCommand::Inspect(command_line) => (command_line, Invocation::Inspect),
+    let command_line = match command::read(args)? {
+        ParsedCommand::Run(command_line) => command_line,
+        ParsedCommand::Inspect { run, json } => {
+            let run = Box::new(finish(&run, default_config)?);
+            return Ok(Invocation::Inspect { run, json });
+        }
         ParsedCommand::Test(test) => {
             let run = finish(&test.run, default_config)?;
             let (run, spec) = test.finish(run)?;
@@ -153,7 +161,7 @@ fn from_args_and_config(
         ParsedCommand::Document(text) => return Ok(Invocation::Document(text)),
         ParsedCommand::Vscode { folder, force } => return Ok(Invocation::Vscode { folder, force }),
     };
-    finish(&command_line, default_config).map(|settings| invocation(Box::new(settings)))
+    finish(&command_line, default_config).map(|settings| Invocation::Run(Box::new(settings)))
 }
 
 /// Combines the options of a run with the config file.
