@@ -131,9 +131,12 @@ FUNCTION void bad_gate(void)
     null_read();
 }
 
+/* Where there are no page tables. */
+static uint64_t not_page_tables[512] __attribute__((aligned(4096)));
+
 FUNCTION void wild_cr3(void)
 {
-    __asm__ volatile("mov %0, %%cr3\n\tnop" : : "r"(0x40000000ull));
+    __asm__ volatile("mov %0, %%cr3\n\tnop" : : "r"(not_page_tables));
 }
 
 /* Bit 7 of an entry in the highest table is reserved. */

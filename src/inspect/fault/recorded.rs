@@ -29,11 +29,16 @@ pub fn explain(
         && error_code.is_some_and(|code| code != 0);
     let missing = error_code.filter(|code| names_selector && code & IN_IDT != 0);
     if let Some(code) = missing {
-        let missing = gate(code) as u8;
-        return match found.iter().find(|found| found.vector == missing) {
-            Some(software) if software.diagnosis == Diagnosis::SoftwareInterrupt => software.clone(),
+        let external = code & EXTERNAL != 0;
+        let is_software = |found: &&RaisedException| found.diagnosis == Diagnosis::SoftwareInterrupt;
+        // QEMU's processor doubles the number of the gate.
+        if let Some(software) = found.iter().find(is_software).filter(|_| !external) {
+            return software.clone();
+        }
+        let Ok(missing) = u8::try_from(gate(code)) else { return plain(Diagnosis::Unexplained) };
+        return match found.iter().find(|found| found.vector == missing && !is_software(found)) {
             Some(first) => undelivered(Some(first)),
-            None if code & EXTERNAL != 0 => {
+            None if external => {
                 RaisedException { vector: missing, error_code: None, diagnosis: Diagnosis::Interrupt }
             }
             None => plain(Diagnosis::Unexplained),

@@ -62,6 +62,8 @@ fn a_page_fault_is_that_of_cr2() {
 fn an_error_code_that_names_a_gate_leads_to_the_interrupt() {
     let software = raised(0x80, None, Diagnosis::SoftwareInterrupt);
     assert_eq!(explained(0, 13, Some(0x402), std::slice::from_ref(&software)), software);
+    assert_eq!(explained(0, 13, Some(0x802), std::slice::from_ref(&software)), software);
+    assert_eq!(explained(0, 13, Some(0x802), &[]), raised(13, Some(0x802), Diagnosis::Unexplained));
     // From outside, while that instruction was next.
     assert_eq!(explained(0, 13, Some(0x103), &[software]), raised(0x20, None, Diagnosis::Interrupt));
     assert_eq!(explained(0, 11, Some(0x402), &[]), raised(11, Some(0x402), Diagnosis::Unexplained));
