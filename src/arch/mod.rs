@@ -3,6 +3,7 @@
 //! Plain data and arithmetic, without KVM and without `unsafe`. Structures that lie in the guest's memory
 //! are read through [`PhysicalMemory`], which `memory` implements.
 
+pub mod bit_names;
 pub mod descriptor;
 pub mod flags;
 pub mod gate;
@@ -16,5 +17,6 @@ mod test_ram;
 pub use mode::Mode;
 pub use physical_memory::{PAGE_SIZE, PhysicalMemory};
 pub use registers::{
-    ExtendedRegisters, GeneralRegisters, Registers, SegmentRegister, SystemRegisters, TableRegister,
+    DebugRegisters, ExtendedRegisters, GeneralRegisters, Registers, SegmentRegister, SystemRegisters,
+    TableRegister,
 };

@@ -99,6 +99,17 @@ pub struct SystemRegisters {
 /// KVM_GET_XSAVE returns them (Intel SDM volume 1, "Standard Format of XSAVE Area").
 pub type ExtendedRegisters = [u8; 4096];
 
+/// The debug registers (Intel SDM volume 3B, "Debug Registers").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DebugRegisters {
+    /// DR0 to DR3: linear addresses of breakpoints.
+    pub addresses: [u64; 4],
+    /// DR6: what has matched.
+    pub dr6: u64,
+    /// DR7: which breakpoints are enabled, and for what.
+    pub dr7: u64,
+}
+
 /// General, control and segment registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registers {

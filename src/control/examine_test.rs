@@ -149,6 +149,38 @@ fn maps_are_compared_with_those_that_were_shown_last() {
 }
 
 #[test]
+fn memory_is_searched_and_devices_are_shown() {
+    let mut guest = long_mode();
+    guest.memory.write(0x20_0100, b"needle").unwrap();
+    for (line, wanted) in [
+        ("find \"needle\"", "0x200100\n1 found in 2052 KiB\n"),
+        ("find 6e 65 65 64", "0x200100\n1 found in 2052 KiB\n"),
+        ("find 0x200000 0x100 \"needle\"", "not found in 0 KiB\n"),
+        ("find $rip 0x106 6e656564", "0x200100\n1 found in 0 KiB\n"),
+        ("find -p \"needle\"", "0x200100\n1 found in 4096 KiB\n"),
+        ("find 0x1000 0", "error: the length is 0; use: find [-p] [ADDRESS LENGTH] BYTES|\"TEXT\""),
+        (
+            "find 0x1000 0x10",
+            "error: what to search for is missing; use: find [-p] [ADDRESS LENGTH] BYTES|\"TEXT\"",
+        ),
+        (
+            "find \"\"",
+            "error: 1 to 256 bytes are searched for, and these are 0; use: find [-p] [ADDRESS LENGTH] BYTES|\"TEXT\"",
+        ),
+        ("device", "error: a device is missing; `devices` lists them; use: device NAME"),
+        ("device nothing", "error: `nothing` is no device; `devices` lists them; use: device NAME"),
+    ] {
+        assert_eq!(run(&mut guest, line), wanted, "{line}");
+    }
+    let devices = run(&mut guest, "devices");
+    assert!(
+        devices.contains("\nserial1          ports 0x2f8-0x2ff, interrupt 3: 9600 baud (divisor 12), 8N1\n"),
+        "{devices}"
+    );
+    assert!(run(&mut guest, "device com1").contains("\nstate:\ndivisor: 0xc\n"));
+}
+
+#[test]
 fn callers_are_found_by_their_frame_pointers() {
     let mut guest = long_mode();
     for (at, value) in

@@ -2,8 +2,8 @@
 
 use super::command::{Availability, Command, KnownFrom, command, no_more};
 use super::commands::{
-    crash_files, examine, interrupts, machine, memory, migration, paging, pci, points, registers, running,
-    screen_and_keyboard, segments, snapshots, state, stepping, symbols,
+    crash_files, examine, find, interrupts, machine, memory, migration, paging, pci, points, registers,
+    running, screen_and_keyboard, segments, snapshots, state, stepping, symbols,
 };
 use super::error::CommandError;
 use crate::settings::closest::closest;
@@ -71,6 +71,18 @@ pub(super) const COMMANDS: &[Command] = &[
     command("memory", "", "the same as `info mtree`", memory::map),
     command("info qtree", "", "show the devices with their ports and interrupts", machine::devices)
         .known_from(Qemu),
+    command(
+        "devices",
+        "",
+        "list the devices, each with the first thing its registers say",
+        machine::summaries,
+    ),
+    command(
+        "device",
+        "NAME",
+        "show the registers of a device in words, and its state: serial0, vga, pic, lapic, ide0 ...",
+        machine::device,
+    ),
     command("info cpus", "", "show the CPUs; `*` marks the selected one", machine::cpus).known_from(Qemu),
     command(
         "cpu",
@@ -99,6 +111,12 @@ pub(super) const COMMANDS: &[Command] = &[
     command("info timers", "", "show what the timers are doing", interrupts::timers),
     command("info pci", "", "show the PCI functions with their addresses and interrupts", pci::functions)
         .known_from(Qemu),
+    command(
+        "find",
+        "[-p] [ADDRESS LENGTH] BYTES|\"TEXT\"",
+        "search mapped memory, with -p guest-physical memory, for bytes such as `48 8b c3` or a text",
+        find::find,
+    ),
     command(
         "dis",
         "[ADDRESS] [COUNT]",

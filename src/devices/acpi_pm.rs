@@ -108,6 +108,10 @@ fn with_byte(register: u16, high: bool, value: u8) -> u16 {
 }
 
 impl Device for AcpiPm {
+    fn explain(&self) -> Vec<String> {
+        vec![self.describe()]
+    }
+
     fn read(&mut self, port: u16) -> (u8, Action) {
         let byte = |register: u16, from: u16| register.to_le_bytes()[usize::from(port - from)];
         let value = match port {

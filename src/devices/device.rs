@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 
+use super::state_tree::StateTree;
 use super::{MachineTime, Payload, Snapshot, StateError};
 
 /// What a port reads as that no device drives: all ones, as on an ISA bus.
@@ -167,6 +168,12 @@ pub trait Device {
         Self::default()
     }
 
+    /// What the registers say, in words: a line each, without line ends. Empty for a device of which nothing is to be
+    /// said besides its state.
+    fn explain(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The machine's clock is at `now`, which never goes back. A device learns the time from here alone.
     fn advance(&mut self, _now: MachineTime) -> Action {
         Action::NONE
@@ -177,6 +184,9 @@ pub trait Device {
 pub trait BoardDevice: Device + Any + Debug + Send {
     /// The state as a payload; `None` if the device has none.
     fn save_state(&self) -> Option<Payload>;
+
+    /// The state as a tree; `None` if the device has none.
+    fn state_tree(&self) -> Option<StateTree>;
 
     /// Restores a saved payload, leaving the device as it was on an error.
     ///
@@ -192,6 +202,10 @@ pub trait BoardDevice: Device + Any + Debug + Send {
 impl<D: Device + Snapshot + Default + Debug + Send + 'static> BoardDevice for D {
     fn save_state(&self) -> Option<Payload> {
         D::HAS_STATE.then(|| self.save())
+    }
+
+    fn state_tree(&self) -> Option<StateTree> {
+        D::HAS_STATE.then(|| StateTree::of(&self.state()))
     }
 
     fn restore_state(&mut self, payload: &Payload) -> Result<(), StateError> {

@@ -188,6 +188,10 @@ fn decode(offset: u64, size: u8) -> Option<(u64, u64, u32)> {
 }
 
 impl Device for Hpet {
+    fn explain(&self) -> Vec<String> {
+        self.describe().into()
+    }
+
     fn mmio_read(&mut self, offset: u64, size: u8) -> Option<(u64, Action)> {
         let (offset, mask, shift) = decode(offset, size)?;
         Some(((self.register(offset) & mask) >> shift, Action::NONE))

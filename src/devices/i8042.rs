@@ -9,6 +9,7 @@
 //!
 //! The A20 bit of the output port is kept and has no effect: address line 20 is always enabled.
 
+mod explain;
 mod saved;
 
 use serde::{Deserialize, Serialize};
@@ -399,6 +400,10 @@ impl I8042 {
 }
 
 impl Device for I8042 {
+    fn explain(&self) -> Vec<String> {
+        explain::lines(self)
+    }
+
     fn line(&self) -> bool {
         self.line()
     }

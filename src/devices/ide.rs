@@ -24,6 +24,7 @@ mod check;
 mod commands;
 mod dma;
 mod drive;
+mod explain;
 mod geometry;
 mod identify;
 mod packets;
@@ -213,6 +214,10 @@ impl IdeChannel {
 }
 
 impl Device for IdeChannel {
+    fn explain(&self) -> Vec<String> {
+        explain::lines(self)
+    }
+
     fn read(&mut self, offset: u16) -> (u8, Action) {
         match offset {
             DATA => (OPEN_BUS, Action::NONE),

@@ -17,6 +17,7 @@
 //! interrupts to [`IoApic::end_of_interrupt`]. At most one message for each pin is pending.
 
 mod copied;
+mod explain;
 
 use serde::{Deserialize, Serialize};
 
@@ -237,6 +238,10 @@ impl IoApic {
 }
 
 impl Device for IoApic {
+    fn explain(&self) -> Vec<String> {
+        explain::lines(self)
+    }
+
     fn mmio_read(&mut self, offset: u64, size: u8) -> Option<(u64, Action)> {
         let value = match offset % MIRROR {
             REGISTER_SELECT => u32::from(self.select),

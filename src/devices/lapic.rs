@@ -20,6 +20,7 @@
 
 mod apic;
 mod copied;
+mod explain;
 mod ipi;
 mod msr;
 mod registers;
@@ -210,6 +211,10 @@ impl LocalApics {
 /// Only aligned 32-bit accesses are defined (Intel SDM volume 3A, "The Local APIC Block Diagram"). In x2APIC mode
 /// and while the APIC is switched off there is no register page.
 impl Device for LocalApics {
+    fn explain(&self) -> Vec<String> {
+        explain::lines(self)
+    }
+
     fn mmio_read(&mut self, offset: u64, size: u8) -> Option<(u64, Action)> {
         let apic = &mut self.apics[self.selected];
         if size != 4 || apic.mode() != ApicMode::XApic {

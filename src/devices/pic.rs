@@ -25,6 +25,7 @@
 
 mod chip;
 mod copied;
+mod explain;
 
 use serde::{Deserialize, Serialize};
 
@@ -214,6 +215,10 @@ impl Port {
 
 /// Offsets are port numbers.
 impl Device for DualPic {
+    fn explain(&self) -> Vec<String> {
+        explain::lines(self)
+    }
+
     fn read(&mut self, offset: u16) -> (u8, Action) {
         let Some(port) = Port::of(offset) else { return (OPEN_BUS, Action::NONE) };
         let value = match port.register {

@@ -143,6 +143,10 @@ fn time_of(pulses: u64) -> Option<MachineTime> {
 }
 
 impl Device for Pit {
+    fn explain(&self) -> Vec<String> {
+        self.describe().into()
+    }
+
     fn read(&mut self, port: u16) -> (u8, Action) {
         let value = match port {
             FIRST_PORT..=LAST_COUNTER_PORT => self.counters[usize::from(port - FIRST_PORT)].read(),

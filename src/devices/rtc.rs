@@ -271,6 +271,10 @@ impl Rtc {
 }
 
 impl Device for Rtc {
+    fn explain(&self) -> Vec<String> {
+        vec![self.describe()]
+    }
+
     fn read(&mut self, offset: u16) -> (u8, Action) {
         if offset != DATA_PORT {
             return (OPEN_BUS, Action::NONE);

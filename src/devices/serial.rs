@@ -11,6 +11,7 @@
 //! - Sent words have 8 bits outside loop-back, whatever LCR says. Received words have the length of LCR.
 //! - A connected line: CTS, DSR and DCD are on.
 
+mod explain;
 mod receiver;
 mod registers;
 mod saved;
@@ -260,6 +261,10 @@ impl SerialPort {
 }
 
 impl Device for SerialPort {
+    fn explain(&self) -> Vec<String> {
+        explain::lines(self)
+    }
+
     fn read(&mut self, offset: u16) -> (u8, Action) {
         let divisor = self.lcr & LCR_DLAB != 0;
         let value = match offset {

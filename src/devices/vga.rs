@@ -11,6 +11,7 @@
 
 pub mod cp437;
 mod dac;
+mod explain;
 mod graphics_view;
 mod planes;
 mod text_view;
@@ -251,6 +252,10 @@ impl Default for Vga {
 }
 
 impl Device for Vga {
+    fn explain(&self) -> Vec<String> {
+        explain::lines(self)
+    }
+
     fn read(&mut self, offset: u16) -> (u8, Action) {
         let Some(port) = self.colour_port(offset) else { return (OPEN_BUS, Action::NONE) };
         let state = &mut self.state;

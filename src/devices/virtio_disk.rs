@@ -14,6 +14,7 @@
 
 mod common;
 mod configuration;
+mod explain;
 mod legacy;
 mod queue;
 #[cfg(test)]
@@ -221,6 +222,10 @@ impl VirtioDisk {
 }
 
 impl Device for VirtioDisk {
+    fn explain(&self) -> Vec<String> {
+        explain::lines(self)
+    }
+
     fn read(&mut self, offset: u16) -> (u8, Action) {
         if self.geometry.is_none() { (OPEN_BUS, Action::NONE) } else { self.legacy_read(offset) }
     }

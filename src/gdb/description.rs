@@ -11,96 +11,11 @@
 use gdbstub_arch::x86::reg::id::{X86_64CoreRegId as Core64, X86CoreRegId as Core32};
 
 use super::layout::{Layout, Register, SystemRegister, name};
+use crate::arch::bit_names::{BitNames, CR0, CR4, EFER, EFLAGS, MXCSR};
 use crate::settings::GdbArch;
 
-/// Bits with their names: the lowest, the highest, the name.
-type Bits = &'static [(u8, u8, &'static str)];
-
-const EFLAGS: Bits = &[
-    (0, 0, "CF"),
-    (1, 1, ""),
-    (2, 2, "PF"),
-    (4, 4, "AF"),
-    (6, 6, "ZF"),
-    (7, 7, "SF"),
-    (8, 8, "TF"),
-    (9, 9, "IF"),
-    (10, 10, "DF"),
-    (11, 11, "OF"),
-    (12, 13, "IOPL"),
-    (14, 14, "NT"),
-    (16, 16, "RF"),
-    (17, 17, "VM"),
-    (18, 18, "AC"),
-    (19, 19, "VIF"),
-    (20, 20, "VIP"),
-    (21, 21, "ID"),
-];
-const CR0: Bits = &[
-    (0, 0, "PE"),
-    (1, 1, "MP"),
-    (2, 2, "EM"),
-    (3, 3, "TS"),
-    (4, 4, "ET"),
-    (5, 5, "NE"),
-    (16, 16, "WP"),
-    (18, 18, "AM"),
-    (29, 29, "NW"),
-    (30, 30, "CD"),
-    (31, 31, "PG"),
-];
-const CR3: Bits = &[(0, 11, "PCID"), (12, 63, "PDBR")];
-const CR4: Bits = &[
-    (0, 0, "VME"),
-    (1, 1, "PVI"),
-    (2, 2, "TSD"),
-    (3, 3, "DE"),
-    (4, 4, "PSE"),
-    (5, 5, "PAE"),
-    (6, 6, "MCE"),
-    (7, 7, "PGE"),
-    (8, 8, "PCE"),
-    (9, 9, "OSFXSR"),
-    (10, 10, "OSXMMEXCPT"),
-    (11, 11, "UMIP"),
-    (12, 12, "LA57"),
-    (13, 13, "VMXE"),
-    (14, 14, "SMXE"),
-    (16, 16, "FSGSBASE"),
-    (17, 17, "PCIDE"),
-    (18, 18, "OSXSAVE"),
-    (20, 20, "SMEP"),
-    (21, 21, "SMAP"),
-    (22, 22, "PKE"),
-    (23, 23, "CET"),
-    (24, 24, "PKS"),
-];
-const EFER: Bits = &[
-    (0, 0, "SCE"),
-    (8, 8, "LME"),
-    (10, 10, "LMA"),
-    (11, 11, "NXE"),
-    (12, 12, "SVME"),
-    (13, 13, "LMSLE"),
-    (14, 14, "FFXSR"),
-    (15, 15, "TCE"),
-];
-const MXCSR: Bits = &[
-    (0, 0, "IE"),
-    (1, 1, "DE"),
-    (2, 2, "ZE"),
-    (3, 3, "OE"),
-    (4, 4, "UE"),
-    (5, 5, "PE"),
-    (6, 6, "DAZ"),
-    (7, 7, "IM"),
-    (8, 8, "DM"),
-    (9, 9, "ZM"),
-    (10, 10, "OM"),
-    (11, 11, "UM"),
-    (12, 12, "PM"),
-    (15, 15, "FZ"),
-];
+/// gdb names the parts of CR3.
+const CR3: BitNames = &[(0, 11, "PCID"), (12, 63, "PDBR")];
 
 /// The views of a 128-bit register in gdb: the name, the type of an element, and their number.
 const VECTORS: [(&str, &str, u8); 6] = [
@@ -217,7 +132,7 @@ fn kind_of(layout: Layout, register: Register) -> (&'static str, Option<&'static
     }
 }
 
-fn add_flags(xml: &mut String, name: &str, size: usize, bits: Bits) {
+fn add_flags(xml: &mut String, name: &str, size: usize, bits: BitNames) {
     xml.push_str(&format!("<flags id=\"{name}\" size=\"{size}\">\n"));
     for (low, high, name) in bits {
         if usize::from(*low) < 8 * size {

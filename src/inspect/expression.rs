@@ -16,7 +16,7 @@ mod text;
 use operation::Operation;
 pub use parser::{ExpressionError, SymbolLookup};
 pub use register::{Register, RegisterPart, named as register_named};
-pub(super) use text::character_at;
+pub(crate) use text::character_at;
 
 /// Values an expression may hold at the same time.
 const STACK: usize = 32;

@@ -70,6 +70,8 @@ pub struct MapRange {
 pub struct Maps {
     /// The paging mode: `4-level paging`.
     pub mode: String,
+    /// False if paging is off: there are no ranges then.
+    pub has_paging: bool,
     /// CR3; 0 if paging is off.
     pub cr3: u64,
     /// The ranges, ascending.
@@ -83,6 +85,8 @@ pub struct Maps {
 pub struct DescribedMaps {
     /// The paging mode.
     pub mode: String,
+    /// As [`Maps::has_paging`].
+    pub has_paging: bool,
     /// CR3.
     pub cr3: u64,
     /// The ranges.
@@ -105,9 +109,15 @@ impl Maps {
     /// Reads the page tables that `registers` select, from the virtual address `start` on.
     pub fn capture(memory: &GuestMemory, registers: &Registers, start: u64) -> Maps {
         let paging = Paging::new(registers, Paging::WIDEST);
-        let mut maps =
-            Maps { mode: mode_name(&paging, registers), cr3: 0, ranges: Vec::new(), stopped_at: None };
-        if paging.levels() == 0 {
+        let has_paging = paging.levels() > 0;
+        let mut maps = Maps {
+            mode: mode_name(&paging, registers),
+            has_paging,
+            cr3: 0,
+            ranges: Vec::new(),
+            stopped_at: None,
+        };
+        if !has_paging {
             return maps;
         }
         maps.cr3 = registers.system.cr3;
@@ -153,7 +163,8 @@ impl Maps {
     pub fn describe(&self, memory: &GuestMemory, names: &dyn Names) -> DescribedMaps {
         let describe = describer(memory, names);
         let ranges = self.ranges.iter().map(describe).collect();
-        DescribedMaps { mode: self.mode.clone(), cr3: self.cr3, ranges, stopped_at: self.stopped_at }
+        let Maps { has_paging, cr3, stopped_at, .. } = *self;
+        DescribedMaps { mode: self.mode.clone(), has_paging, cr3, ranges, stopped_at }
     }
 }
 
@@ -283,7 +294,7 @@ impl fmt::Display for DescribedRange {
 
 impl fmt::Display for DescribedMaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.cr3 == 0 && self.ranges.is_empty() && self.mode.contains("off") {
+        if !self.has_paging {
             return writeln!(f, "{}", self.mode);
         }
         writeln!(f, "{}, CR3 {:#x}", self.mode, self.cr3)?;

@@ -10,7 +10,8 @@ use kvm_ioctls::SyncReg;
 
 use super::{HostError, Vcpu};
 use crate::arch::{
-    ExtendedRegisters, GeneralRegisters, Registers, SegmentRegister, SystemRegisters, TableRegister,
+    DebugRegisters, ExtendedRegisters, GeneralRegisters, Registers, SegmentRegister, SystemRegisters,
+    TableRegister,
 };
 
 impl Vcpu {
@@ -164,6 +165,16 @@ impl Vcpu {
         let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
         xcrs.xcrs[0].value = value;
         self.fd.set_xcrs(&xcrs).is_ok()
+    }
+
+    /// The guest's debug registers.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    pub fn debug_registers(&self) -> Result<DebugRegisters, HostError> {
+        let read = self.fd.get_debug_regs().map_err(|e| HostError::refused("read the debug registers", e))?;
+        Ok(DebugRegisters { addresses: read.db, dr6: read.dr6, dr7: read.dr7 })
     }
 
     /// The guest's DR6.

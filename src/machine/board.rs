@@ -417,6 +417,11 @@ impl Board {
         downcast(&self.slots[usize::from(self.vga)])
     }
 
+    /// All devices with their entries in the table, in its order.
+    pub fn devices(&self) -> impl Iterator<Item = (&Registration, &dyn BoardDevice)> {
+        self.table.iter().zip(self.slots.iter().map(|slot| slot.device.as_ref()))
+    }
+
     /// The PCI bus.
     pub fn pci(&self) -> &PciBus {
         downcast(&self.slots[usize::from(self.pci)])

@@ -17,7 +17,7 @@ use super::request_queue::{GuestRequest, RequestQueue};
 use super::run_control::Supervisor;
 use super::session::CommandSession;
 use super::stopped_machine::{PausedMachine, RunStatus, StoppedMachine};
-use crate::arch::{ExtendedRegisters, Registers};
+use crate::arch::{DebugRegisters, ExtendedRegisters, Registers};
 use crate::boot::{FileSection, Image, NamedStack, SourcePlace, Symbol};
 use crate::inspect::backtrace::{Frame, backtrace};
 use crate::inspect::core_file::{self, CoreFileError, WrittenCore};
@@ -125,6 +125,14 @@ impl StoppedMachine for Supervisor<'_> {
 
     fn extended_registers(&self) -> Result<ExtendedRegisters, HostError> {
         self.machine.cpu(self.selected).vcpu().extended_registers()
+    }
+
+    fn debug_registers(&self) -> Result<Option<DebugRegisters>, HostError> {
+        self.machine.cpu(self.selected).vcpu().debug_registers().map(Some)
+    }
+
+    fn msr(&self, index: u32) -> Result<Option<u64>, HostError> {
+        self.machine.cpu(self.selected).vcpu().msr(index)
     }
 
     fn memory(&self) -> &GuestMemory {

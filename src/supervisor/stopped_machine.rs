@@ -9,7 +9,7 @@ use super::migrator::Migrator;
 use super::notice::Notice;
 use super::points::Points;
 use super::session::CommandSession;
-use crate::arch::{ExtendedRegisters, Registers};
+use crate::arch::{DebugRegisters, ExtendedRegisters, Registers};
 use crate::boot::{FileSection, Image, NamedStack, SourcePlace, Symbol};
 use crate::inspect::backtrace::Frame;
 use crate::inspect::core_file::{CoreFileError, WrittenCore};
@@ -59,6 +59,24 @@ pub trait StoppedMachine {
     ///
     /// [`HostError::Refused`] with the host's reason.
     fn extended_registers(&self) -> Result<ExtendedRegisters, HostError>;
+
+    /// The debug registers of the selected CPU; `None` if the host does not report them.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    fn debug_registers(&self) -> Result<Option<DebugRegisters>, HostError> {
+        Ok(None)
+    }
+
+    /// A model-specific register of the selected CPU; `None` if the host does not report it.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Refused`] with the host's reason.
+    fn msr(&self, _index: u32) -> Result<Option<u64>, HostError> {
+        Ok(None)
+    }
 
     /// Guest memory.
     fn memory(&self) -> &GuestMemory;

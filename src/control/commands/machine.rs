@@ -4,6 +4,7 @@ use super::super::command::{invalid, no_more};
 use super::super::error::CommandError;
 use super::values::number;
 use crate::devices::table::TABLE;
+use crate::inspect::device_view;
 use crate::machine::CpuId;
 use crate::supervisor::session::Switches;
 use crate::supervisor::stopped_machine::StoppedMachine;
@@ -66,6 +67,29 @@ pub(in crate::control) fn devices(_: &mut dyn StoppedMachine, _: &str) -> Result
         }
     }
     Ok(text)
+}
+
+/// The devices with a line about each.
+pub(in crate::control) fn summaries(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+    let copy = guest.board_with_copies()?;
+    let all = device_view::devices(copy.as_ref().unwrap_or(guest.board()));
+    Ok(all.iter().map(|device| format!("{}\n", device.summary())).collect())
+}
+
+/// The registers of a device in words, and its state.
+pub(in crate::control) fn device(
+    guest: &mut dyn StoppedMachine,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    if arguments.is_empty() {
+        return Err(invalid("a device is missing; `devices` lists them"));
+    }
+    let copy = guest.board_with_copies()?;
+    let found = device_view::device(copy.as_ref().unwrap_or(guest.board()), arguments);
+    let found = found.ok_or_else(|| {
+        invalid(format!("`{}` is no device; `devices` lists them", arguments.escape_debug()))
+    })?;
+    Ok(found.to_string())
 }
 
 /// The processors of the machine.

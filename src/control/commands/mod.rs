@@ -2,6 +2,7 @@
 
 pub(super) mod crash_files;
 pub(super) mod examine;
+pub(super) mod find;
 pub(super) mod interrupts;
 pub(super) mod machine;
 pub(super) mod memory;

@@ -1,99 +1,23 @@
 //! Commands that show and set registers.
 
-use std::fmt::Write;
-
 use super::super::command::{invalid, no_more};
 use super::super::error::CommandError;
 use super::machine::heading;
 use super::values::number;
-use crate::arch::{ExtendedRegisters, Registers};
+use crate::arch::Registers;
 use crate::inspect::expression::{Register, RegisterPart, register_named};
+use crate::inspect::register_view::RegisterView;
 use crate::supervisor::stopped_machine::StoppedMachine;
-
-/// Offsets in the XSAVE area (Intel SDM volume 1, "Legacy Region of an XSAVE Area").
-const FCW: usize = 0;
-const FSW: usize = 2;
-const MXCSR: usize = 24;
-const STACK: usize = 32;
-const XMM: usize = 160;
-/// Distance between two x87 or vector registers there.
-const SLOT: usize = 16;
 
 /// Bit 1 of RFLAGS, which is always set.
 const ALWAYS_SET: u64 = 1 << 1;
-/// Flags of RFLAGS, as QEMU names them.
-const FLAGS: [(u32, char); 9] =
-    [(11, 'O'), (10, 'D'), (9, 'I'), (7, 'S'), (6, 'Z'), (4, 'A'), (2, 'P'), (0, 'C'), (8, 'T')];
-
 /// All registers.
 pub(in crate::control) fn all(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
-    let registers = guest.registers()?;
-    let mut text = heading(guest);
-    // Writing to a string cannot fail.
-    let _ = write_integer(&mut text, &registers);
-    let _ = write_extended(&mut text, &guest.extended_registers()?);
-    Ok(text)
-}
-
-fn write_integer(text: &mut String, registers: &Registers) -> std::fmt::Result {
-    for row in registers.named().chunks(4) {
-        for (name, value) in row {
-            write!(text, "{name:<6} {value:016x}  ")?;
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    let flags: String = FLAGS
-        .iter()
-        .map(|(bit, name)| if registers.general.rflags >> bit & 1 == 1 { *name } else { '-' })
-        .collect();
-    writeln!(text, "flags  {flags}  ring {}  {}-bit code", registers.ring(), registers.bitness())?;
-    let mut system = registers.segments().to_vec();
-    system.extend([("TR", registers.system.tr), ("LDT", registers.system.ldt)]);
-    for (name, segment) in system {
-        writeln!(
-            text,
-            "{name:<6} {:04x} base {:016x} limit {:08x} type {:2} dpl {}{}",
-            segment.selector,
-            segment.base,
-            segment.limit,
-            segment.type_,
-            segment.dpl,
-            if segment.unusable == 1 { " unusable" } else { "" }
-        )?;
-    }
-    for (name, table) in registers.tables() {
-        writeln!(text, "{name:<6}      base {:016x} limit {:04x}", table.base, table.limit)?;
-    }
-    for (name, value) in registers.control() {
-        writeln!(text, "{name:<6} {value:016x}")?;
-    }
-    writeln!(text, "{:<6} {:016x}", "CR8", registers.system.cr8)
-}
-
-fn write_extended(text: &mut String, area: &ExtendedRegisters) -> std::fmt::Result {
-    writeln!(
-        text,
-        "FCW    {:04x}  FSW {:04x}  MXCSR {:08x}",
-        value(area, FCW, 2),
-        value(area, FSW, 2),
-        value(area, MXCSR, 4)
-    )?;
-    for number in 0..8 {
-        write!(text, "ST{number}    {:020x}", value(area, STACK + SLOT * number, 10))?;
-        text.push_str(if number % 2 == 0 { "  " } else { "\n" });
-    }
-    for number in 0..16 {
-        write!(text, "XMM{number:<3} {:032x}", value(area, XMM + SLOT * number, 16))?;
-        text.push_str(if number % 2 == 0 { "  " } else { "\n" });
-    }
-    Ok(())
-}
-
-/// `count` bytes (at most 16) at `offset`, the lowest first.
-fn value(area: &ExtendedRegisters, offset: usize, count: usize) -> u128 {
-    let bytes = area.get(offset..offset + count).unwrap_or_default();
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | u128::from(*byte))
+    // A register that the host does not report is left out, not an error.
+    let msr = |index| guest.msr(index).ok().flatten();
+    let debug = guest.debug_registers().ok().flatten();
+    let view = RegisterView::new(guest.registers()?, guest.extended_registers()?, debug, &msr);
+    Ok(heading(guest) + &view.to_string())
 }
 
 /// Sets a register.

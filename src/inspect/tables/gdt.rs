@@ -44,6 +44,8 @@ pub struct GdtEntry {
     pub kind: String,
     /// The ring it belongs to.
     pub ring: u8,
+    /// It is code or data, not a system segment.
+    pub is_memory: bool,
     /// Base address.
     pub base: u64,
     /// Offset of the segment's last byte.
@@ -111,6 +113,7 @@ impl GdtEntry {
             selector: offset,
             kind: kind(entry),
             ring: entry.dpl(),
+            is_memory: !entry.is_system(),
             base: entry.base() | high << 32,
             limit: entry.limit(),
             present: entry.is_present(),
