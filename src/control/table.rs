@@ -2,7 +2,7 @@
 
 use super::command::{Availability, Command, KnownFrom, command, no_more};
 use super::commands::{
-    crash_files, examine, find, interrupts, machine, memory, migration, paging, pci, points, registers,
+    crash_files, examine, find, interrupts, lint, machine, memory, migration, paging, pci, points, registers,
     running, screen_and_keyboard, segments, snapshots, state, stepping, symbols,
 };
 use super::error::CommandError;
@@ -97,6 +97,12 @@ pub(super) const COMMANDS: &[Command] = &[
     command("idt", "", "the same as `info idt`", segments::idt),
     command("tss", "", "show the task state segment: stacks and I/O bitmap", segments::tss),
     command("info tss", "", "the same as `tss`", segments::tss).known_from(Bochs),
+    command(
+        "lint",
+        "",
+        "show what looks wrong: rights of pages, guard pages, gates, stacks, code that interrupts break",
+        lint::lint,
+    ),
     command("info status", "", "the same as `status`", running::status).known_from(Qemu),
     command("info pic", "", "show the interrupt lines with the 8259A and the IOAPIC", interrupts::lines)
         .known_from(Qemu),

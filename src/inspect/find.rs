@@ -50,6 +50,17 @@ pub fn find_virtual(
     wanted: &[u8],
 ) -> Matches {
     let maps = Maps::capture(memory, registers, *range.start());
+    find_virtual_in(memory, names, &maps, range, wanted)
+}
+
+/// The same with maps that are known.
+pub(super) fn find_virtual_in(
+    memory: &GuestMemory,
+    names: &dyn Names,
+    maps: &Maps,
+    range: RangeInclusive<u64>,
+    wanted: &[u8],
+) -> Matches {
     if !maps.has_paging {
         return search(memory, names, wanted, physical_parts(memory, range), None);
     }

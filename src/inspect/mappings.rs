@@ -7,7 +7,7 @@ use crate::arch::{PAGE_SIZE, Registers};
 use crate::memory::GuestMemory;
 
 /// Maximum number of entries that are looked at: tables that contain themselves map without end.
-const MOST_ENTRIES: usize = 1 << 20;
+pub const MOST_ENTRIES: usize = 1 << 20;
 /// Maximum number of pages in a region: a larger one is shown in pieces.
 const MOST_PAGES: usize = 1 << 16;
 
@@ -25,17 +25,18 @@ pub struct MappedPage {
 }
 
 /// Passes every mapped page from `start` on to `found`, until that returns false; false if not all entries
-/// have been looked at.
+/// have been looked at, because there are more than `most`.
 pub fn each_page(
     paging: &Paging,
     memory: &GuestMemory,
     start: u64,
+    most: usize,
     found: &mut dyn FnMut(MappedPage) -> bool,
 ) -> bool {
     let levels = paging.levels();
     let bits = if levels == 2 { 10 } else { 9 };
     let mut address = start;
-    for _ in 0..MOST_ENTRIES {
+    for _ in 0..most {
         if !paging.is_canonical(address) {
             if levels < 4 {
                 return true;
@@ -80,7 +81,7 @@ pub fn region_at(memory: &GuestMemory, registers: &Registers, address: u64) -> R
     }
     let mut region = Region { start: address, last: u64::MAX, rights: None };
     let mut pages = 0;
-    each_page(&paging, memory, address, &mut |page| {
+    each_page(&paging, memory, address, MOST_ENTRIES, &mut |page| {
         let (last, rights) = (page.address + (page.size - 1), page.mapping.rights);
         pages += 1;
         if pages == 1 && page.address <= address {

@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::mappings::{MappedPage, each_page};
+use super::mappings::{MOST_ENTRIES, MappedPage, each_page};
 use super::names::Names;
 use crate::arch::flags::{CR4_PSE, EFER_NXE};
 use crate::arch::paging::{Paging, entry_bits};
@@ -108,6 +108,16 @@ pub struct DescribedRange {
 impl Maps {
     /// Reads the page tables that `registers` select, from the virtual address `start` on.
     pub fn capture(memory: &GuestMemory, registers: &Registers, start: u64) -> Maps {
+        Maps::capture_at_most(memory, registers, start, MOST_ENTRIES)
+    }
+
+    /// The same with a limit of the entries that are looked at.
+    pub(super) fn capture_at_most(
+        memory: &GuestMemory,
+        registers: &Registers,
+        start: u64,
+        most: usize,
+    ) -> Maps {
         let paging = Paging::new(registers, Paging::WIDEST);
         let has_paging = paging.levels() > 0;
         let mut maps = Maps {
@@ -122,7 +132,7 @@ impl Maps {
         }
         maps.cr3 = registers.system.cr3;
         let mut next = start;
-        let complete = each_page(&paging, memory, start, &mut |page| {
+        let complete = each_page(&paging, memory, start, most, &mut |page| {
             if !maps.add(&page) {
                 maps.stopped_at = Some(page.address);
                 return false;

@@ -11,8 +11,11 @@ pub mod fault;
 pub mod file_lints;
 pub mod find;
 pub mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hexdump;
 mod interrupt_frame;
+pub mod lint;
 pub mod magic_instructions;
 pub mod mappings;
 pub mod maps;

@@ -82,6 +82,7 @@ mod transfers_in_flight;
 mod triple_faults;
 mod truncated_snapshots;
 mod uart;
+mod views;
 mod virtio_disk;
 mod vscode;
 
@@ -176,6 +177,7 @@ fn main() {
     independent.extend(serial::trials());
     independent.extend(shared_output::trials());
     independent.extend(uart::trials());
+    independent.extend(views::trials());
     independent.extend(vscode::trials());
     independent.extend(qemu_options::trials());
     independent.extend(readme::trials());

@@ -4,6 +4,7 @@ pub(super) mod crash_files;
 pub(super) mod examine;
 pub(super) mod find;
 pub(super) mod interrupts;
+pub(super) mod lint;
 pub(super) mod machine;
 pub(super) mod memory;
 pub(super) mod migration;

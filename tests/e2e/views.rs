@@ -1,0 +1,126 @@
+//! Views of the machine: page tables as QEMU shows them, and findings about real guests.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::console::{Client, KvmWithConsole};
+use crate::support::debugger::expect;
+use crate::support::{Kvm, guest, guest_test};
+
+const QEMU: &str = "qemu-system-x86_64";
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    let compared = "page_tables_are_shown_as_qemu_shows_them";
+    let has_qemu = Command::new(QEMU).arg("--version").stdin(Stdio::null()).output().is_ok();
+    vec![
+        match has_qemu {
+            true => guest_test(compared, same_as_qemu),
+            false => {
+                let name = format!("{compared} (skipped: {QEMU} is not installed)");
+                Trial::test(name, || Ok(())).with_ignored_flag(true)
+            }
+        },
+        guest_test("maps_and_their_changes_are_shown_while_a_guest_builds_its_tables", maps_of_a_guest),
+        guest_test("lint_names_what_a_careless_guest_has_set_up_and_the_remedies", findings),
+    ]
+}
+
+/// A guest that has built its page tables and runs in a loop.
+fn started() -> Result<(KvmWithConsole, Client), Failed> {
+    let image = guest("page-tables").with_extension("img");
+    let kvm = KvmWithConsole::run(Kvm::new().arg("--console=unix:console").arg(image), "console")?;
+    let mut client = kvm.connect()?;
+    // From the start to long mode takes a moment.
+    client.ask_until("regs", "EFER 0x0000000000000500")?;
+    client.ask("stop")?;
+    Ok((kvm, client))
+}
+
+/// What QEMU's monitor shows of the same guest.
+fn on_qemu(command: &str) -> Result<String, Failed> {
+    let mut qemu = Command::new("timeout")
+        .args([
+            "60", QEMU, "-accel", "tcg", "-display", "none", "-serial", "none", "-monitor", "stdio", "-m",
+            "64",
+        ])
+        .arg("-drive")
+        .arg(format!("file={},format=raw,snapshot=on", guest("page-tables").with_extension("img").display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut input = qemu.stdin.take().ok_or("QEMU has no standard input")?;
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    writeln!(input, "info registers\n{command}\nquit")?;
+    drop(input);
+    let output = String::from_utf8_lossy(&qemu.wait_with_output()?.stdout).into_owned();
+    if !output.contains("EFER=0000000000000500") {
+        return Err(format!("the guest has not come to long mode on QEMU:\n{output}").into());
+    }
+    Ok(output)
+}
+
+/// The lines of an answer that begin with an address, without what follows column `length`.
+fn rows(answer: &str, length: usize) -> Vec<String> {
+    let is_row =
+        |line: &&str| line.len() >= length && line.as_bytes()[..16].iter().all(u8::is_ascii_hexdigit);
+    answer.lines().map(str::trim_end).filter(is_row).map(|line| line[..length].to_owned()).collect()
+}
+
+fn same_as_qemu() -> Result<(), Failed> {
+    let (_kvm, mut client) = started()?;
+    // `info mem` has a letter more here, and QEMU writes addresses of the upper half without the bits of their sign.
+    for (command, length) in [("info mem", 54), ("info tlb", 44)] {
+        let (found, expected) = (rows(&client.ask(command)?, length), rows(&on_qemu(command)?, length));
+        let without_sign = |row: &String| row.replace("ffff", "0000");
+        let same = found.iter().map(without_sign).eq(expected.iter().map(without_sign));
+        if !same || found.len() < 8 {
+            return Err(format!("{command}: {found:#?}\nand on QEMU {expected:#?}").into());
+        }
+    }
+    Ok(())
+}
+
+fn maps_of_a_guest() -> Result<(), Failed> {
+    let (kvm, mut client) = started()?;
+    let maps = client.ask("maps")?;
+    for part in [
+        "4-level paging, without NX, CR3 0x10000\n",
+        "0000000000007000-0000000000007fff -> 000000007000     4K 4K rwx--\n",
+        "0000000000008000-0000000000008fff -> 000000008000     4K 4K rwxu-\n",
+        "0000000000400000-00000000005fffff -> 000000400000     2M 2M rwx-g PCD PWT\n",
+        "00000000001ff000-00000000001fffff -> 0000fee00000     4K 4K rwx-- PCD PWT  lapic\n",
+        "ffff800000a07000-ffff800000a07fff -> 000000007000     4K 4K rwx--\n",
+    ] {
+        expect(&maps, part)?;
+    }
+    expect(&client.ask("maps diff")?, "nothing has changed\n")?;
+    client.send(b"quit\n")?;
+    kvm.finish()?.expect_status(14).map(drop)
+}
+
+fn findings() -> Result<(), Failed> {
+    let kvm = KvmWithConsole::start("careless", &["--debug-console", "null"])?;
+    let mut client = kvm.connect()?;
+    // The last thing that it sets up before it waits.
+    client.ask_until("device pic", "masked 0, 3, 4, 5, 6, 7;")?;
+    let lint = client.ask("lint")?;
+    for part in [
+        "the stack `kernel_stack` (0x",
+        " has no guard page: an overflow overwrites 0x",
+        "the gate for #GP: nothing is mapped at the handler's address 0x123\n",
+        " has no gate for #PF: it ends in a triple fault; set one\n",
+        "`leaf` at 0x",
+        " use memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with -mno-red-zone\n",
+        "the handler of vector 0x20, 0x",
+        " (on_tick), changes xmm1 at 0x",
+        "note: 64 MiB are mapped to themselves, writable, executable and open to ring 3, as the boot tables have it; \
+         `--strict` maps segments with the rights that the file asks for\n",
+    ] {
+        expect(&lint, part)?;
+    }
+    client.send(b"quit\n")?;
+    kvm.finish()?.expect_status(14).map(drop)
+}
