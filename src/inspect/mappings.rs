@@ -7,7 +7,7 @@ use crate::arch::{PAGE_SIZE, Registers};
 use crate::memory::GuestMemory;
 
 /// Maximum number of entries that are looked at: tables that contain themselves map without end.
-pub const MOST_ENTRIES: usize = 1 << 20;
+pub(super) const MOST_ENTRIES: usize = 1 << 20;
 /// Maximum number of pages in a region: a larger one is shown in pieces.
 const MOST_PAGES: usize = 1 << 16;
 
@@ -25,8 +25,18 @@ pub struct MappedPage {
 }
 
 /// Passes every mapped page from `start` on to `found`, until that returns false; false if not all entries
-/// have been looked at, because there are more than `most`.
+/// have been looked at.
 pub fn each_page(
+    paging: &Paging,
+    memory: &GuestMemory,
+    start: u64,
+    found: &mut dyn FnMut(MappedPage) -> bool,
+) -> bool {
+    each_page_at_most(paging, memory, start, MOST_ENTRIES, found)
+}
+
+/// The same with a limit of the entries that are looked at.
+pub(super) fn each_page_at_most(
     paging: &Paging,
     memory: &GuestMemory,
     start: u64,
@@ -81,7 +91,7 @@ pub fn region_at(memory: &GuestMemory, registers: &Registers, address: u64) -> R
     }
     let mut region = Region { start: address, last: u64::MAX, rights: None };
     let mut pages = 0;
-    each_page(&paging, memory, address, MOST_ENTRIES, &mut |page| {
+    each_page(&paging, memory, address, &mut |page| {
         let (last, rights) = (page.address + (page.size - 1), page.mapping.rights);
         pages += 1;
         if pages == 1 && page.address <= address {

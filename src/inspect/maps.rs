@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::mappings::{MOST_ENTRIES, MappedPage, each_page};
+use super::mappings::{MOST_ENTRIES, MappedPage, each_page_at_most};
 use super::names::Names;
 use crate::arch::flags::{CR4_PSE, EFER_NXE};
 use crate::arch::paging::{Paging, entry_bits};
@@ -132,7 +132,7 @@ impl Maps {
         }
         maps.cr3 = registers.system.cr3;
         let mut next = start;
-        let complete = each_page(&paging, memory, start, most, &mut |page| {
+        let complete = each_page_at_most(&paging, memory, start, most, &mut |page| {
             if !maps.add(&page) {
                 maps.stopped_at = Some(page.address);
                 return false;

@@ -5,7 +5,7 @@ use super::super::error::CommandError;
 use super::values::{GuestNames, number};
 use crate::arch::PAGE_SIZE;
 use crate::arch::paging::{Paging, Rights, entry_bits};
-use crate::inspect::mappings::{MOST_ENTRIES, each_page};
+use crate::inspect::mappings::each_page;
 use crate::inspect::maps::{Maps, MapsDiff};
 use crate::memory::GuestMemory;
 use crate::supervisor::stopped_machine::StoppedMachine;
@@ -27,7 +27,7 @@ struct Range {
 /// neighbours in physical memory, too.
 fn merged(paging: &Paging, memory: &GuestMemory, physical: bool) -> (Vec<Range>, bool) {
     let mut ranges: Vec<Range> = Vec::new();
-    let complete = each_page(paging, memory, 0, MOST_ENTRIES, &mut |page| {
+    let complete = each_page(paging, memory, 0, &mut |page| {
         let start = page.mapping.physical & !(page.size - 1);
         let (last, rights) = (page.address + (page.size - 1), page.mapping.rights);
         match ranges.last_mut() {
@@ -158,7 +158,7 @@ pub(in crate::control) fn pages(
         return Ok(OFF.to_owned());
     }
     let (mut text, mut lines, mut next) = (String::new(), 0, None);
-    let complete = each_page(&paging, guest.memory(), start, MOST_ENTRIES, &mut |page| {
+    let complete = each_page(&paging, guest.memory(), start, &mut |page| {
         if lines == MOST_LINES {
             next = Some(page.address);
             return false;

@@ -33,7 +33,8 @@ pub(super) fn check(guest: &Guest<'_>, report: &mut LintReport) {
         return;
     }
     let idt = IdtView::of(guest.memory, guest.registers, guest.names);
-    let handlers: Vec<&IdtEntry> = idt.entries.iter().filter(|entry| entry.handler.is_some()).collect();
+    let handlers: Vec<&IdtEntry> =
+        idt.entries.iter().filter(|entry| entry.handler.is_some() && !entry.is_first).collect();
     let is_interrupted = handlers.iter().any(|entry| entry.vector >= FIRST_INTERRUPT && entry.ist == 0);
     if guest.registers.bitness() == 64 && is_interrupted {
         red_zone(guest, report);
