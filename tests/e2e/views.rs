@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 
@@ -30,8 +32,8 @@ pub fn trials() -> Vec<Trial> {
 
 /// A guest that has built its page tables and runs in a loop.
 fn started() -> Result<(KvmWithConsole, Client), Failed> {
-    let image = guest("page-tables").with_extension("img");
-    let kvm = KvmWithConsole::run(Kvm::new().arg("--console=unix:console").arg(image), "console")?;
+    let disk = format!("{},snapshot", guest("page-tables").with_extension("img").display());
+    let kvm = KvmWithConsole::run(Kvm::new().args(["--console=unix:console", "--disk", &disk]), "console")?;
     let mut client = kvm.connect()?;
     // From the start to long mode takes a moment.
     client.ask_until("regs", "EFER 0x0000000000000500")?;
@@ -39,44 +41,48 @@ fn started() -> Result<(KvmWithConsole, Client), Failed> {
     Ok((kvm, client))
 }
 
-/// What QEMU's monitor shows of the same guest.
-fn on_qemu(command: &str) -> Result<String, Failed> {
-    let mut qemu = Command::new("timeout")
-        .args([
-            "60", QEMU, "-accel", "tcg", "-display", "none", "-serial", "none", "-monitor", "stdio", "-m",
-            "64",
-        ])
-        .arg("-drive")
-        .arg(format!("file={},format=raw,snapshot=on", guest("page-tables").with_extension("img").display()))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut input = qemu.stdin.take().ok_or("QEMU has no standard input")?;
-    std::thread::sleep(std::time::Duration::from_secs(4));
-    writeln!(input, "info registers\n{command}\nquit")?;
-    drop(input);
-    let output = String::from_utf8_lossy(&qemu.wait_with_output()?.stdout).into_owned();
-    if !output.contains("EFER=0000000000000500") {
-        return Err(format!("the guest has not come to long mode on QEMU:\n{output}").into());
+/// What QEMU's monitor answers about the same guest, once it has come to long mode.
+fn on_qemu() -> Result<String, Failed> {
+    let mut output = String::new();
+    for seconds in [2, 8, 30] {
+        let image = guest("page-tables").with_extension("img");
+        let mut qemu = Command::new("timeout")
+            .args(["60", QEMU, "-accel", "tcg", "-display", "none", "-serial", "none", "-monitor", "stdio"])
+            .args(["-m", "64", "-snapshot", "-drive"])
+            // The other tests use the image, too.
+            .arg(format!("file.filename={},file.locking=off,format=raw", image.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut input = qemu.stdin.take().ok_or("QEMU has no standard input")?;
+        sleep(Duration::from_secs(seconds));
+        writeln!(input, "info registers\ninfo mem\ninfo tlb\nquit")?;
+        drop(input);
+        output = String::from_utf8_lossy(&qemu.wait_with_output()?.stdout).into_owned();
+        if output.contains("EFER=0000000000000500") {
+            return Ok(output);
+        }
     }
-    Ok(output)
+    Err(format!("the guest has not come to long mode on QEMU:\n{output}").into())
 }
 
-/// The lines of an answer that begin with an address, without what follows column `length`.
-fn rows(answer: &str, length: usize) -> Vec<String> {
-    let is_row =
-        |line: &&str| line.len() >= length && line.as_bytes()[..16].iter().all(u8::is_ascii_hexdigit);
+/// The lines of an answer that begin with two addresses with `between` between them, without what follows column `length`.
+fn rows(answer: &str, between: &str, length: usize) -> Vec<String> {
+    let is_row = |line: &&str| {
+        line.len() >= length
+            && line.as_bytes()[..16].iter().all(u8::is_ascii_hexdigit)
+            && line[16..].starts_with(between)
+    };
     answer.lines().map(str::trim_end).filter(is_row).map(|line| line[..length].to_owned()).collect()
 }
 
 fn same_as_qemu() -> Result<(), Failed> {
     let (_kvm, mut client) = started()?;
-    // `info mem` has a letter more here, and QEMU writes addresses of the upper half without the bits of their sign.
-    for (command, length) in [("info mem", 54), ("info tlb", 44)] {
-        let (found, expected) = (rows(&client.ask(command)?, length), rows(&on_qemu(command)?, length));
-        let without_sign = |row: &String| row.replace("ffff", "0000");
-        let same = found.iter().map(without_sign).eq(expected.iter().map(without_sign));
-        if !same || found.len() < 8 {
+    let qemu = on_qemu()?;
+    // `info mem` has a letter more here.
+    for (command, between, length) in [("info mem", "-", 54), ("info tlb", ": ", 44)] {
+        let (found, expected) = (rows(&client.ask(command)?, between, length), rows(&qemu, between, length));
+        if found != expected || found.len() < 8 {
             return Err(format!("{command}: {found:#?}\nand on QEMU {expected:#?}").into());
         }
     }
@@ -92,7 +98,7 @@ fn maps_of_a_guest() -> Result<(), Failed> {
         "0000000000008000-0000000000008fff -> 000000008000     4K 4K rwxu-\n",
         "0000000000400000-00000000005fffff -> 000000400000     2M 2M rwx-g PCD PWT\n",
         "00000000001ff000-00000000001fffff -> 0000fee00000     4K 4K rwx-- PCD PWT  lapic\n",
-        "ffff800000a07000-ffff800000a07fff -> 000000007000     4K 4K rwx--\n",
+        "ffff800000a07000-ffff800000a08fff -> 000000007000     8K 4K rwx--\n",
     ] {
         expect(&maps, part)?;
     }
@@ -102,7 +108,7 @@ fn maps_of_a_guest() -> Result<(), Failed> {
 }
 
 fn findings() -> Result<(), Failed> {
-    let kvm = KvmWithConsole::start("careless", &["--debug-console", "null"])?;
+    let kvm = KvmWithConsole::start("careless", &[])?;
     let mut client = kvm.connect()?;
     // The last thing that it sets up before it waits.
     client.ask_until("device pic", "masked 0, 3, 4, 5, 6, 7;")?;
@@ -113,7 +119,7 @@ fn findings() -> Result<(), Failed> {
         "the gate for #GP: nothing is mapped at the handler's address 0x123\n",
         " has no gate for #PF: it ends in a triple fault; set one\n",
         "`leaf` at 0x",
-        " use memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with -mno-red-zone\n",
+        " uses memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with -mno-red-zone\n",
         "the handler of vector 0x20, 0x",
         " (on_tick), changes xmm1 at 0x",
         "note: 64 MiB are mapped to themselves, writable, executable and open to ring 3, as the boot tables have it; \

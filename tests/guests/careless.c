@@ -26,7 +26,6 @@ uint64_t guest_main(void)
     /* General protection leads to a page that is not mapped. */
     set_handler(13, (handler_function *)0x123);
     unmask_line(KEYBOARD_LINE);
-    write_port(0xE9, '!');
     for (;;)
         sleep_until_interrupt();
 }

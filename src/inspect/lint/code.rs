@@ -146,8 +146,9 @@ fn red_zone(guest: &Guest<'_>, report: &mut LintReport) {
         0 => String::new(),
         more => format!(" and {more} more functions"),
     };
+    let verb = if found.len() == 1 { "uses" } else { "use" };
     let text = format!(
-        "{}{more} use memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with -mno-red-zone",
+        "{}{more} {verb} memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with -mno-red-zone",
         named.join(", ")
     );
     report.add(LintKind::RedZone, *first, text);

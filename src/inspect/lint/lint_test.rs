@@ -237,7 +237,7 @@ fn a_stack_pointer_that_is_wrong_is_found() {
 
 #[test]
 fn functions_that_use_the_red_zone_are_found() {
-    let line = "`work` at 0xa020 use memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with \
+    let line = "`work` at 0xa020 uses memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with \
                 -mno-red-zone";
     // mov [rsp-8], rdi; ret
     expect(|memory, _| memory.write(CODE_AT + 0x20, &[0x48, 0x89, 0x7C, 0x24, 0xF8, 0xC3]).unwrap(), line);
