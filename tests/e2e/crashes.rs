@@ -132,8 +132,9 @@ const CLASSES: &[Class] = &[
         "reserved-bit",
         &[
             " (reserved_bit+0x",
-            "page fault, #PF (vector 14, error code 0xb: protection, reserved bit, write, supervisor): a write to \
-             0x8000000000, in whose page tables a reserved bit is set",
+            // 0xb: QEMU's processor leaves out P.
+            "page fault, #PF (vector 14, error code 0x",
+            ", reserved bit, write, supervisor): a write to 0x8000000000, in whose page tables a reserved bit is set",
         ],
     ),
     Class::new("error-code", &["`iretq`", "general protection, #GP (vector 13, error code 0x"])
