@@ -6,6 +6,7 @@ use std::path::Path;
 use super::guest_run::GuestRun;
 use super::test_case::TestCase;
 use super::verdict::{TestResult, Verdict};
+use crate::inspect::core_file::{self, CoreFileError};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::report_json::{self, ReportContext};
 use crate::machine::Outcome;
@@ -40,6 +41,15 @@ pub(super) fn save(spec: &TestSpec, run: &GuestRun, case: &TestCase, result: &mu
             replace(&file, Readers::Umask, report_json::to_json(&crash, context).as_bytes())?;
             Ok(format!("the report is in {}.", file.display()))
         });
+        result.notes.push(note(saved, folder));
+    }
+    if let Some(folder) = &spec.cores {
+        let saved =
+            file(folder, "core").and_then(|file| match core_file::write(run.machine(), &crash, &file) {
+                Ok(written) => Ok(format!("{}.", written.sentence(&file))),
+                Err(CoreFileError::File(reason)) => Err(reason),
+                Err(CoreFileError::Host(reason)) => Err(io::Error::other(reason)),
+            });
         result.notes.push(note(saved, folder));
     }
 }

@@ -138,11 +138,16 @@ pub fn others() -> Vec<Trial> {
             ran.expect_status(101)?.check(ran.out.contains(line), line)?;
             let picture = std::fs::read(ran.folder.file("shots/test-ends.png"))?;
             ran.check(picture.starts_with(b"\x89PNG"), "a picture")?;
-            let ran = Kvm::new().arg("test").arg(guest("kernel-tests")).args(["--report", "crashes"]).run();
+            let ran = Kvm::new()
+                .arg("test")
+                .arg(guest("kernel-tests"))
+                .args(["--report", "crashes", "--core", "crashes"])
+                .run();
             let line = "kvm: the report is in crashes/a_null_pointer_crashes.json.\n";
             ran.expect_status(101)?.check(ran.out.contains(line), line)?;
             let report = ran.folder.read("crashes/a_null_pointer_crashes.json");
             ran.check(report.contains("TripleFault") || report.contains("triple"), "the cause")?;
+            ran.check(ran.folder.file("crashes/a_null_pointer_crashes.core").exists(), "the core file")?;
             ran.check(ran.folder.file("crashes/waiting_for_no_interrupt_hangs.json").exists(), "the hang")?;
             Ok(())
         }),

@@ -13,7 +13,7 @@ use super::closest::closest;
 use super::command::{CommandLine, ParsedCommand, read_run};
 use super::error::{SettingsError, ValueOrigin};
 use super::table::{OptionArgument, options};
-use super::{CrashFiles, SerialBackend, Settings};
+use super::{CrashFiles, DiskMode, SerialBackend, Settings};
 
 /// The first argument that selects this command.
 pub(super) const COMMAND: &str = "test";
@@ -109,6 +109,11 @@ impl TestCommandLine {
             true => run.timeout,
             false => run.timeout.or(Some(DEFAULT_TIMEOUT)),
         };
+        let mut run = run;
+        // Tests change no disk, so that several can use one at a time.
+        for disk in run.disks.iter_mut().filter(|disk| disk.mode == DiskMode::ReadWrite) {
+            disk.mode = DiskMode::Snapshot;
+        }
         let run = Settings {
             timeout,
             no_reboot: true,
@@ -150,6 +155,7 @@ pub(super) fn read(args: Vec<OsString>) -> Result<ParsedCommand, SettingsError> 
         retries: 0,
         screenshots: None,
         reports: None,
+        cores: None,
     };
     let mut options_ended = false;
     while let Some(arg) = args.next() {

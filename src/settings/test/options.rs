@@ -192,6 +192,16 @@ pub(super) static OPTIONS: &[TestOption] = &[
             Ok(())
         },
     },
+    TestOption {
+        names: &["core"],
+        value: Some("DIR"),
+        allowed: "a folder, which is created",
+        help: "Save the guest for gdb then as DIR/NAME.core",
+        set: |spec, text| {
+            spec.cores = Some(PathBuf::from(text));
+            Ok(())
+        },
+    },
     // What cargo and other callers pass to libtest.
     TestOption { names: &["color"], value: Some("WHEN"), allowed: "", help: "", set: |_, _| Ok(()) },
     TestOption { names: &["Z"], value: Some("FEATURE"), allowed: "", help: "", set: |_, _| Ok(()) },

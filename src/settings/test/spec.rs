@@ -27,6 +27,8 @@ pub struct TestSpec {
     pub screenshots: Option<PathBuf>,
     /// The folder for reports of their crashes.
     pub reports: Option<PathBuf>,
+    /// The folder for core files, after crashes too.
+    pub cores: Option<PathBuf>,
 }
 
 /// Which tests are run.
