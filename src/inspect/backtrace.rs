@@ -21,6 +21,8 @@ use crate::memory::GuestMemory;
 
 /// Most frames of a backtrace.
 const MOST_FRAMES: usize = 64;
+/// Most functions of a handler that are looked at for a way back.
+const MOST_HANDLER_FRAMES: usize = 16;
 /// Longest usual call, in bytes: `call [rip+disp32]` with a prefix.
 const LONGEST_CALL: u64 = 8;
 /// Most stack slots that are searched for an interrupt frame, where a handler takes its stack pointer from elsewhere.
@@ -115,6 +117,68 @@ pub fn backtrace(code: &dyn CodeInformation, memory: &GuestMemory, registers: &R
     }
     frames.truncate(MOST_FRAMES);
     frames
+}
+
+/// The registers of the 64-bit code that was interrupted last, as far as they are known, if the guest is in a handler from which a straight way leads back to it.
+pub(super) fn interrupted(
+    code: &dyn CodeInformation,
+    memory: &GuestMemory,
+    registers: &Registers,
+) -> Option<Registers> {
+    if registers.bitness() != 64 {
+        return None;
+    }
+    let stack = Stack { code, memory, registers };
+    let load = |address, size| stack.load(address, size);
+    let fetch = |address, bytes: &mut [u8]| read_virtual(memory, registers, address, bytes);
+    let address = registers.next_instruction();
+    let mut position = Position { address, is_exact: true, registers: frame_registers(registers) };
+    for _ in 0..MOST_HANDLER_FRAMES {
+        return_path::follow(position.address, &position.registers, &fetch, &load)?;
+        let (caller, was_interrupted) = stack.caller(&position)?;
+        if was_interrupted {
+            return Some(with_frame(registers, &caller));
+        }
+        position = caller;
+    }
+    None
+}
+
+/// `registers` with those that are known of a frame.
+fn with_frame(registers: &Registers, position: &Position) -> Registers {
+    let mut found = *registers;
+    let general = &mut found.general;
+    let known = [
+        &mut general.rax,
+        &mut general.rdx,
+        &mut general.rcx,
+        &mut general.rbx,
+        &mut general.rsi,
+        &mut general.rdi,
+        &mut general.rbp,
+        &mut general.rsp,
+        &mut general.r8,
+        &mut general.r9,
+        &mut general.r10,
+        &mut general.r11,
+        &mut general.r12,
+        &mut general.r13,
+        &mut general.r14,
+        &mut general.r15,
+    ];
+    for (register, value) in known.into_iter().zip(position.registers.general) {
+        *register = value.unwrap_or(*register);
+    }
+    general.rip = position.address;
+    found
+}
+
+/// The frame of the instruction at `address`.
+pub(super) fn frame(code: &dyn CodeInformation, address: u64) -> Frame {
+    let registers = FrameRegisters { general: [None; 16], width: 8 };
+    let mut frames = Vec::new();
+    add_frames(code, &Position { address, is_exact: true, registers }, false, &mut frames);
+    frames.into_iter().next().unwrap_or_default()
 }
 
 /// The frame of a return address whose instruction before is a call.

@@ -13,6 +13,7 @@ use super::fault::code::{self, CodeFinding};
 use super::fault::delivery::{self, DeliveryFailure};
 use super::fault::stack::{self, KnownStack, StackFinding, Surroundings};
 use super::fault::{self, Diagnosis, RaisedException, vector};
+use super::fault_loop::{self, FaultLoop};
 pub use super::operands::OperandValue;
 use super::operands::operands;
 use super::source_text;
@@ -100,6 +101,8 @@ pub struct CrashReport {
     pub syscall_stays_in_ring_3: bool,
     /// If the guest waits in `hlt` with interrupts on: the devices that have an interrupt line.
     pub waits_for: Option<Vec<InterruptSource>>,
+    /// At a time-out, an exception that seems to be raised again and again.
+    pub fault_loop: Option<FaultLoop>,
     /// The functions that the CPU is in, the innermost first, which begins at the place itself.
     pub frames: Vec<Frame>,
     /// Events that wait for the guest.
@@ -211,6 +214,7 @@ impl CrashReport {
                 let copy = machine.board_with_copies().ok().flatten();
                 copy.as_ref().unwrap_or(machine.board()).interrupt_sources()
             }),
+            fault_loop: None,
             frames: Vec::new(),
             pending: cpu.vcpu().pending_events().ok().flatten(),
             post_code: machine.board().post_code(),
@@ -254,6 +258,8 @@ impl CrashReport {
         self.walk = Some(walk(memory, registers, fault.unwrap_or(address)));
         if self.cause == Cause::TripleFault {
             self.diagnose(machine, registers);
+        } else if self.cause == Cause::TimedOut && self.waits_for.is_none() {
+            self.fault_loop = fault_loop::find(machine, memory, registers);
         }
         self.frames = backtrace(machine, memory, registers);
         if let (Some(place), Some(frame)) = (&mut self.place, self.frames.first()) {

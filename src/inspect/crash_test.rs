@@ -56,6 +56,7 @@ fn report(cause: Cause) -> CrashReport {
         stack: None,
         syscall_stays_in_ring_3: false,
         waits_for: None,
+        fault_loop: None,
         frames: Vec::new(),
         pending: None,
         post_code: None,

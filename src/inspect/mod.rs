@@ -8,6 +8,7 @@ pub mod disassembly;
 pub mod dump;
 pub mod expression;
 pub mod fault;
+pub mod fault_loop;
 pub mod file_lints;
 pub mod find;
 pub mod format;

@@ -116,6 +116,9 @@ impl CrashReport {
             Cause::Reset => format!("the guest reset the machine (--no-reboot){place}."),
             Cause::Stopped => format!("the guest is stopped{place}."),
         };
+        if let (Some(fault_loop), Some(registers)) = (&self.fault_loop, &self.registers) {
+            text.push_str(&format!(" {}.", fault_loop.sentence(registers.ring())));
+        }
         if !matches!(self.cause, Cause::TimedOut | Cause::Reset | Cause::Stopped)
             && let Some(code) = self.post_code
         {

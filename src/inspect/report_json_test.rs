@@ -49,6 +49,7 @@ fn null_write() -> CrashReport {
         stack: None,
         syscall_stays_in_ring_3: false,
         waits_for: None,
+        fault_loop: None,
         frames: vec![Frame { address: 0x20_0100, symbol, ..Frame::default() }],
         pending: None,
         post_code: Some(0x42),

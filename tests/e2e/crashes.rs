@@ -5,7 +5,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::gdb::{debug, gdb_test};
 use crate::support::debugger::expect;
-use crate::support::{Folder, Kvm, Lane, guest_test, lane};
+use crate::support::{FinishedRun, Folder, Kvm, Lane, guest_test, lane, source};
 use crate::triple_faults::HIDDEN;
 
 /// A kind of crash, which the guest `crashes` shows.
@@ -137,7 +137,18 @@ const CLASSES: &[Class] = &[
             ", reserved bit, write, supervisor): a write to 0x8000000000, in whose page tables a reserved bit is set",
         ],
     ),
-    Class::new("error-code", &["`iretq`", "general protection, #GP (vector 13, error code 0x"])
+    Class::new(
+        "error-code",
+        &[
+            "`iretq`: general protection, #GP (vector 13, error code 0x",
+            "the frame that `iretq` pops begins with an error code, 0x0, which the handler must remove first",
+            "\n  #1   0x",
+            " (null_read+0x",
+            ", interrupted here\n  #2   0x",
+            " (error_code_left+0x",
+            " (guest_main+0x",
+        ],
+    )
         .with_own_tables(),
     Class::new(
         "ring-3",
@@ -163,7 +174,15 @@ pub fn trials() -> Vec<Trial> {
         }),
         guest_test("a_handler_that_returns_to_the_fault_for_ever_is_ended_by_the_timeout", || {
             let ran = crash("fault-loop").args(["--timeout", "0.5"]).run();
-            ran.expect_status(12)?.expect_err("the run took longer than --timeout allows")?;
+            let parts = [
+                "the run took longer than --timeout allows",
+                "again and again",
+                "a read of 0x0",
+                "a null pointer",
+            ];
+            ran.expect_status(12)?.expect_err_in_order(&parts)?;
+            expect_line(&ran, "null_read+")?;
+            expect_line(&ran, "fault_loop+")?;
             Ok(())
         }),
         guest_test("a_start_function_that_returns_is_no_crash", || {
@@ -226,7 +245,32 @@ fn expect_report(class: &Class) -> Result<(), Failed> {
     match lane() {
         Lane::Amd if class.own_tables => ran.check(hidden, "that the host hides the place")?,
         Lane::Other if hidden => &ran,
-        _ => ran.expect_err_in_order(class.says)?,
+        _ => {
+            ran.expect_err_in_order(class.says)?;
+            class
+                .says
+                .iter()
+                .filter_map(|part| part.strip_prefix(" ("))
+                .try_for_each(|part| expect_line(&ran, part))?;
+            &ran
+        }
     };
     Ok(())
+}
+
+/// The frame of the function that `part` begins with must name a line of it.
+fn expect_line(ran: &FinishedRun, part: &str) -> Result<(), Failed> {
+    let name = part.split(['+', ')']).next().unwrap_or_default();
+    let text = std::fs::read_to_string(source("target-examples/crashes.c"))?;
+    let Some(first) = text.lines().position(|line| line.contains(&format!(" {name}("))) else {
+        return Ok(());
+    };
+    let last =
+        first + text.lines().skip(first).position(|line| line == "}").ok_or("the end of a function")?;
+    let frame = ran.err.lines().find(|line| line.starts_with("  #") && line.contains(&format!("({name}")));
+    let line = frame.and_then(|frame| frame.split_once(") at target-examples/crashes.c:"));
+    let line = line.and_then(|(_, line)| line.split([':', ',']).next()?.parse::<usize>().ok());
+    let is_inside = line.is_some_and(|line| (first + 1..=last + 1).contains(&line));
+    ran.check(is_inside, &format!("a frame of {name} with a line from {} to {}", first + 1, last + 1))
+        .map(drop)
 }

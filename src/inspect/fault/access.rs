@@ -59,17 +59,20 @@ fn operand(
         Ok(address) => address,
         Err(diagnosis) => return Some(segment_fault(on_stack, diagnosis)),
     };
-    if let Some(alignment) = alignment(instruction, size)
-        && !address.is_multiple_of(alignment)
-    {
-        return Some(segment_fault(on_stack, Diagnosis::Misaligned { address, alignment }));
-    }
     let by_stack_pointer = match used.base().full_register() {
         Register::RSP => true,
         // Without frame pointers RBP may hold anything.
         Register::RBP => registers.general.rbp.wrapping_sub(registers.general.rsp) < STACK_PAGES * PAGE_SIZE,
         _ => false,
     };
+    if let Some(alignment) = alignment(instruction, size)
+        && !address.is_multiple_of(alignment)
+    {
+        // Compilers rely on the alignment that the ABI gives the stack at a call.
+        let off_by_half = by_stack_pointer && alignment == 16 && address % 16 == 8;
+        let diagnosis = Diagnosis::Misaligned { address, alignment, on_stack: off_by_half };
+        return Some(segment_fault(on_stack, diagnosis));
+    }
     pages(memory, registers, address, size, access, by_stack_pointer)
 }
 

@@ -369,3 +369,29 @@ fn vectors_have_their_names_and_others_their_number() {
     let int13 = RaisedException { vector: 13, error_code: None, diagnosis: Diagnosis::SoftwareInterrupt };
     assert_eq!(int13.sentence(0), "software interrupt 0xd (vector 13)");
 }
+
+#[test]
+fn an_error_code_that_a_handler_has_left_is_named() {
+    let (memory, mut registers) = guest();
+    for (at, word) in (STACK..).step_by(8).zip([2, CODE, 8, 0x202, 0x9100, 0]) {
+        memory.write_u64(at, word).unwrap();
+    }
+    let iretq = [0x48, 0xCF];
+    let fault = found(&registers, &memory, &iretq).unwrap();
+    assert_eq!(fault.vector, vector::PROTECTION);
+    assert_eq!(fault.diagnosis, Diagnosis::ErrorCodeLeft { code: 2, address: CODE });
+    registers.general.rsp = STACK + 8;
+    assert_eq!(found(&registers, &memory, &iretq), None, "the frame itself is good");
+}
+
+#[test]
+fn a_stack_that_is_off_by_half_an_operand_is_named() {
+    let (memory, mut registers) = guest();
+    let movaps = [0x0F, 0x28, 0x44, 0x24, 0x10]; // movaps xmm0, [rsp+16]
+    registers.general.rsp = STACK + 8;
+    let diagnosis = |registers: &Registers| found(registers, &memory, &movaps).map(|fault| fault.diagnosis);
+    let misaligned = |on_stack, address| Some(Diagnosis::Misaligned { address, alignment: 16, on_stack });
+    assert_eq!(diagnosis(&registers), misaligned(true, STACK + 24));
+    registers.general.rsp = STACK + 1;
+    assert_eq!(diagnosis(&registers), misaligned(false, STACK + 17), "no call does that");
+}

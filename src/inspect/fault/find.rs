@@ -9,6 +9,7 @@ use super::{
 use crate::arch::flags::RFLAGS_TF;
 use crate::arch::paging::{Access, Paging};
 use crate::arch::{Mode, PAGE_SIZE, Registers};
+use crate::inspect::interrupt_frame::InterruptFrame;
 use crate::inspect::operands::{register_value, virtual_address};
 use crate::inspect::translate::read_virtual;
 use crate::inspect::values::load;
@@ -22,6 +23,8 @@ const POPF: u64 = 0x9D;
 const RFLAGS_OF: u64 = 1 << 11;
 /// Length of `mov` to a control register.
 const CONTROL_MOVE: usize = 3;
+/// Largest error code: that of a page fault is smaller (Intel SDM volume 3A, "Error Code").
+const LARGEST_CODE: u32 = 0xFFFF;
 /// Bytes before an unmapped page that are zeros if a run of zeros was executed.
 const RUN: usize = 16;
 
@@ -134,6 +137,26 @@ fn execute(
         .or_else(|| access::alignment_check(registers, instruction))
         .or_else(|| if is_floating(instruction) { floating() } else { None })
         .or_else(|| register_value_refused(instruction))
+        .map(|exception| {
+            error_code_left(memory, registers, instruction)
+                .map_or(exception.clone(), |diagnosis| RaisedException { diagnosis, ..exception })
+        })
+}
+
+/// The reason that `iretq` fails if an error code lies on top of the frame it should pop.
+fn error_code_left(
+    memory: &GuestMemory,
+    registers: &Registers,
+    instruction: &Instruction,
+) -> Option<Diagnosis> {
+    if instruction.mnemonic() != Mnemonic::Iretq {
+        return None;
+    }
+    let load = |address, size| load(memory, registers, address, size);
+    let top = registers.general.rsp;
+    let code = load(top, 8).and_then(|code| u32::try_from(code).ok()).filter(|code| *code <= LARGEST_CODE)?;
+    let frame = InterruptFrame::at(top.checked_add(8)?, 8, registers.ring(), &load)?;
+    Some(Diagnosis::ErrorCodeLeft { code, address: frame.address })
 }
 
 /// True if `instruction` is one of x87, MMX, SSE or AVX.

@@ -121,6 +121,8 @@ pub enum Diagnosis {
         address: u64,
         /// The alignment in bytes.
         alignment: u64,
+        /// It is an operand of 16 bytes on the stack, half of that off.
+        on_stack: bool,
     },
     /// An operand that is not aligned, in ring 3 with CR0.AM and RFLAGS.AC set.
     AlignmentCheck {
@@ -135,6 +137,13 @@ pub enum Diagnosis {
         flags: u8,
         /// Of #MF, the offset of the x87 instruction that caused it, 0 if it is not known; `None` of #XM.
         x87_instruction: Option<u64>,
+    },
+    /// The error code of an exception lies on top of the frame that `iretq` should pop.
+    ErrorCodeLeft {
+        /// The error code.
+        code: u32,
+        /// The instruction that the frame below it returns to.
+        address: u64,
     },
     /// RFLAGS.TF is set: an exception after each instruction.
     TrapFlag,

@@ -133,9 +133,19 @@ impl Diagnosis {
             Diagnosis::OutsideSegment { offset, access } => {
                 format!("{} offset {offset:#x}, which its segment does not allow", access.phrase())
             }
-            Diagnosis::Misaligned { address, alignment } => {
-                format!("the operand at {address:#x} is not aligned to {alignment} bytes")
+            Diagnosis::Misaligned { address, alignment, on_stack } => {
+                let mut text = format!("the operand at {address:#x} is not aligned to {alignment} bytes");
+                if *on_stack {
+                    text.push_str(
+                        ": the stack is off by 8 bytes, as in a function that was entered by a jump, not by a call",
+                    );
+                }
+                text
             }
+            Diagnosis::ErrorCodeLeft { code, address } => format!(
+                "the frame that `iretq` pops begins with an error code, {code:#x}, which the handler must remove \
+                 first (`add rsp, 8`) to return to {address:#x}"
+            ),
             Diagnosis::AlignmentCheck { address, alignment } => format!(
                 "the operand at {address:#x} is not aligned to {alignment} bytes, and CR0.AM and RFLAGS.AC are set"
             ),
