@@ -5,6 +5,8 @@
 
 pub mod bit_names;
 pub mod descriptor;
+pub mod error_code;
+pub mod exceptions;
 pub mod flags;
 pub mod gate;
 mod mode;

@@ -6,12 +6,15 @@ mod documents;
 mod examine;
 #[path = "points_test.rs"]
 mod points;
+#[path = "recorded_test.rs"]
+mod recorded;
 #[path = "running_test.rs"]
 mod running;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use super::*;
 use crate::arch::{ExtendedRegisters, Registers};
@@ -20,11 +23,14 @@ use crate::devices::keyboard::{Key, KeyEvent};
 use crate::devices::vga::Vga;
 use crate::inspect::backtrace::{CodeInformation, Frame, backtrace};
 use crate::inspect::core_file::{CoreFileError, WrittenCore};
+use crate::inspect::events::EventList;
+use crate::inspect::exits::ExitStatistics;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::CpuId;
 use crate::machine::board::Board;
 use crate::machine::exit_counts::ExitCounts;
+use crate::machine::flight_recorder::FlightRecorder;
 use crate::machine::inputs::{Input, Inputs, Keystroke};
 use crate::machine::snapshots::{InMemorySnapshotError, SnapshotInfo};
 use crate::memory::GuestMemory;
@@ -53,6 +59,7 @@ struct FakeMachine {
     inputs: Inputs,
     cells: Vec<u16>,
     board: Board,
+    recorder: FlightRecorder,
     cpus: usize,
     selected: CpuId,
     symbol_offsets: Vec<u64>,
@@ -204,6 +211,14 @@ impl StoppedMachine for FakeMachine {
         Shot { cells: self.cells.clone(), view: vga.view(), colours: vga.colours(), frame: None }
     }
 
+    fn events(&self, most: usize) -> EventList {
+        EventList::read(&self.recorder, 0, most, 1, &|_| None)
+    }
+
+    fn exits(&mut self) -> ExitStatistics {
+        ExitStatistics::new(&ExitCounts::default(), None, Duration::from_secs(1), &self.recorder, 0)
+    }
+
     fn board(&self) -> &Board {
         &self.board
     }
@@ -333,6 +348,7 @@ fn real_mode() -> FakeMachine {
         inputs: Inputs::new(),
         cells: vec![0x0748, 0x0769],
         board: Board::default(),
+        recorder: FlightRecorder::default(),
         cpus: 1,
         selected: CpuId::BOOT,
         symbol_offsets: Vec::new(),

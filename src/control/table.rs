@@ -2,8 +2,8 @@
 
 use super::command::{Availability, Command, KnownFrom, command, no_more};
 use super::commands::{
-    crash_files, examine, find, interrupts, lint, machine, memory, migration, paging, pci, points, registers,
-    running, screen_and_keyboard, segments, snapshots, state, stepping, symbols,
+    crash_files, examine, find, interrupts, lint, machine, memory, migration, paging, pci, points, recorded,
+    registers, running, screen_and_keyboard, segments, snapshots, state, stepping, symbols,
 };
 use super::error::CommandError;
 use crate::settings::closest::closest;
@@ -123,6 +123,13 @@ pub(super) const COMMANDS: &[Command] = &[
         "search mapped memory, with -p guest-physical memory, for bytes such as `48 8b c3` or a text",
         find::find,
     ),
+    command(
+        "events",
+        "[COUNT]",
+        "show the last COUNT (16) events: device accesses, interrupts, exceptions, resets",
+        recorded::events,
+    ),
+    command("exits", "", "show how often the guest has exited, by reason and by port", recorded::exits),
     command(
         "dis",
         "[ADDRESS] [COUNT]",

@@ -48,7 +48,7 @@ mod vcpu;
 
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic};
 
-pub use counter::EmulationCounter;
+pub use counter::{EmulatedInstruction, EmulationCounter};
 pub use dry_run::{FloatingPointException, floating_point_exception};
 #[cfg(fuzzing)]
 pub use fuzzing::emulate_anything;
@@ -89,16 +89,19 @@ pub fn emulate(
     counter: &mut EmulationCounter,
 ) -> Result<Emulated, ProcessorStateError> {
     let mut cpu = Cpu::new(state, memory, bus)?;
-    let emulated = emulate_on(&mut cpu)?;
+    let (emulated, raised) = emulate_on(&mut cpu)?;
+    counter.note(&cpu.instruction, cpu.before().general.rip, raised);
     if emulated == Emulated::Done {
         counter.count(&cpu.instruction, cpu.before().general.rip);
     }
     Ok(emulated)
 }
 
-fn emulate_on(cpu: &mut Cpu) -> Result<Emulated, ProcessorStateError> {
-    let (mut done, mut stepped) = (execute(cpu), false);
+/// Also returns the exception that the instruction itself has raised.
+fn emulate_on(cpu: &mut Cpu) -> Result<(Emulated, Option<Exception>), ProcessorStateError> {
+    let (mut done, mut stepped, mut raised) = (execute(cpu), false, None);
     if let Err(EmulationError::Exception(exception)) = done {
+        raised = Some(exception);
         cpu.restart();
         done = events::raise(cpu, exception);
     } else if done.is_ok() && cpu.single_step {
@@ -108,7 +111,7 @@ fn emulate_on(cpu: &mut Cpu) -> Result<Emulated, ProcessorStateError> {
     let emulated = match done {
         Ok(()) => Emulated::Done,
         Err(EmulationError::Exception(_)) => Emulated::TripleFault,
-        Err(EmulationError::Unsupported(obstacle)) => return Ok(Emulated::Unsupported(obstacle)),
+        Err(EmulationError::Unsupported(obstacle)) => return Ok((Emulated::Unsupported(obstacle), raised)),
         Err(EmulationError::Host(error)) => return Err(error),
     };
     cpu.commit()?;
@@ -116,7 +119,7 @@ fn emulate_on(cpu: &mut Cpu) -> Result<Emulated, ProcessorStateError> {
         let dr6 = cpu.state.dr6()?;
         cpu.state.set_dr6(dr6 & !DR6_MATCHES | DR6_BS)?;
     }
-    Ok(emulated)
+    Ok((emulated, raised))
 }
 
 /// Fetches, decodes and executes one instruction.

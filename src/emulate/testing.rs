@@ -136,7 +136,7 @@ impl FakeCpu {
     pub fn emulate(&mut self) -> Emulated {
         let mut device = std::mem::take(&mut self.device);
         let mut cpu = Cpu::new(self, &self.memory, &mut device).unwrap();
-        let emulated = emulate_on(&mut cpu).unwrap();
+        let (emulated, _) = emulate_on(&mut cpu).unwrap();
         self.device = device;
         emulated
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 pub use super::backtrace::Frame;
 use super::backtrace::{backtrace, caller_frame, is_behind_call};
 use super::disassembly::{self, LONGEST_INSTRUCTION};
+use super::events::EventList;
 use super::fault::code::{self, CodeFinding};
 use super::fault::delivery::{self, DeliveryFailure};
 use super::fault::stack::{self, KnownStack, StackFinding, Surroundings};
@@ -34,6 +35,8 @@ use crate::memory::GuestMemory;
 const RESET_VECTOR: u64 = 0xFFF0;
 /// Where `syscall` leads (Intel SDM volume 4, "IA32_LSTAR").
 const LSTAR: u32 = 0xC000_0082;
+/// Events in a report, lines of them.
+const MOST_EVENTS: usize = 8;
 
 /// What stopped a guest before it ended by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -109,6 +112,8 @@ pub struct CrashReport {
     pub pending: Option<String>,
     /// The last value written to the POST port.
     pub post_code: Option<u8>,
+    /// What happened last.
+    pub events: EventList,
 }
 
 /// An instruction in the guest.
@@ -218,6 +223,7 @@ impl CrashReport {
             frames: Vec::new(),
             pending: cpu.vcpu().pending_events().ok().flatten(),
             post_code: machine.board().post_code(),
+            events: EventList::of(machine, MOST_EVENTS + 1).before_the_end(MOST_EVENTS),
         };
         if let Some(registers) = report.registers
             && !report.registers_are_reset()

@@ -4,6 +4,7 @@ use std::path::Path;
 use super::*;
 use crate::arch::flags::{CR0_PE, CR0_PG, CR4_PAE, EFER_LMA};
 use crate::inspect::dump;
+use crate::inspect::events::EventLine;
 use crate::inspect::fault::delivery::DeliveryProblem;
 use crate::inspect::fault::{AccessKind, AddressMeaning, PageState};
 use crate::inspect::report as sentences;
@@ -60,6 +61,7 @@ fn report(cause: Cause) -> CrashReport {
         frames: Vec::new(),
         pending: None,
         post_code: None,
+        events: EventList::default(),
     }
 }
 
@@ -106,6 +108,19 @@ fn one_of_several_cpus_is_named() {
     let registers = crash.registers.as_mut().unwrap();
     (registers.general.rip, registers.system.cr0) = (0xFFF0, 0);
     assert!(crash.message().starts_with("triple fault on CPU 3; this host has already reset the registers"));
+    let line =
+        |number: u64| EventLine { number, event: 2, cpu: 3, times: 1, text: format!("event {number}") };
+    crash.events = EventList { lines: (1..=8).map(line).collect(), cpus: 4 };
+    assert!(
+        crash.message().ends_with(" is not known. The last events: event 5; event 6; event 7; event 8."),
+        "{}",
+        crash.message()
+    );
+    let dump = dump_crash(&crash).unwrap();
+    assert!(
+        dump.contains("last events (number @ event of the journal):\n          1 @2  CPU 3: event 1\n"),
+        "{dump}"
+    );
 }
 
 #[test]

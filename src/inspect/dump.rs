@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::crash::CrashReport;
-use super::fault::{self, error_code};
+use super::fault;
 use crate::arch::Registers;
+use crate::arch::error_code;
 use crate::machine::RescuedException;
 
 /// Everything in `crash`, for the log; `None` without registers.
@@ -45,6 +46,12 @@ pub fn dump_crash(crash: &CrashReport) -> Option<String> {
         let _ = writeln!(text, "  {cpu}");
     }
     let _ = write!(text, "  pending: {}", crash.pending.as_deref().unwrap_or("nothing"));
+    if !crash.events.lines.is_empty() {
+        let _ = write!(text, "\n  last events (number @ event of the journal):");
+        for line in crash.events.to_string().lines() {
+            let _ = write!(text, "\n  {line}");
+        }
+    }
     Some(text)
 }
 

@@ -6,6 +6,8 @@ pub mod crash;
 pub mod device_view;
 pub mod disassembly;
 pub mod dump;
+pub mod events;
+pub mod exits;
 pub mod expression;
 pub mod fault;
 pub mod fault_loop;

@@ -13,6 +13,8 @@ use crate::machine::{Machine, Outcome};
 const FIRST_PAGE: u64 = 4096;
 /// Most functions that follow a message.
 const MOST_CALLERS: usize = 12;
+/// Events in the message.
+const MOST_EVENTS: usize = 4;
 
 /// The message for `machine`, whose run has ended with `outcome`, for a debugger, which has the registers.
 pub fn end_message(machine: &Machine, outcome: &Outcome) -> String {
@@ -133,7 +135,8 @@ impl CrashReport {
         };
         if self.registers_are_reset() {
             return format!(
-                "triple fault{on}; this host has already reset the registers, so where it happened is not known."
+                "triple fault{on}; this host has already reset the registers, so where it happened is not known.{}",
+                self.last_events()
             );
         }
         let mut text = format!("triple fault{place}");
@@ -176,6 +179,16 @@ impl CrashReport {
             text.push_str(&format!(" {}.", delivery.sentence(self.double_fault.as_ref())));
         }
         text
+    }
+
+    /// What happened last, as a sentence; empty if nothing is known.
+    fn last_events(&self) -> String {
+        let first = self.events.lines.len().saturating_sub(MOST_EVENTS);
+        let last: Vec<&str> = self.events.lines[first..].iter().map(|line| line.text.as_str()).collect();
+        match last.is_empty() {
+            true => String::new(),
+            false => format!(" The last events: {}.", last.join("; ")),
+        }
     }
 
     /// What CR2 means if the last page fault is the one that counts.

@@ -7,8 +7,10 @@
 use serde::{Serialize, Serializer};
 
 use super::crash::{Cause, CrashReport, Frame, OperandValue, PageWalk, Place};
-use super::fault;
+use super::events::EventLine;
+use super::fault::RaisedException;
 use super::waking;
+use crate::arch::exceptions::short_name;
 use crate::arch::{Registers, SegmentRegister};
 use crate::boot::{SourcePlace, Symbol};
 
@@ -70,6 +72,7 @@ struct Document<'a> {
     waits_for: Option<Vec<String>>,
     pending: Option<&'a str>,
     post_code: Option<Hex>,
+    events: &'a [EventLine],
     registers: Option<RegistersJson>,
 }
 
@@ -259,12 +262,12 @@ impl<'a> Document<'a> {
         let ring = report.registers.map_or(0, |registers| registers.ring());
         let exception = report.exception.as_ref().map(|exception| ExceptionJson {
             vector: exception.vector,
-            name: fault::name(exception.vector),
+            name: short_name(exception.vector),
             error_code: exception.error_code.map(|code| Hex(code.into())),
             recorded: report.rescued.is_some(),
             description: exception.sentence(ring),
         });
-        let overflow = report.exception.as_ref().is_some_and(fault::RaisedException::is_stack_overflow);
+        let overflow = report.exception.as_ref().is_some_and(RaisedException::is_stack_overflow);
         let delivery = report.delivery.as_ref();
         Document {
             format: FORMAT,
@@ -288,6 +291,7 @@ impl<'a> Document<'a> {
             waits_for: report.waits_for.as_ref().map(|sources| sources.iter().map(waking::line).collect()),
             pending: report.pending.as_deref(),
             post_code: report.post_code.map(|code| Hex(code.into())),
+            events: &report.events.lines,
             registers: report.registers.map(RegistersJson),
         }
     }

@@ -2,6 +2,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::boot::Symbol;
+use crate::inspect::events::EventList;
 use crate::inspect::fault::delivery::{DeliveryFailure, DeliveryProblem};
 use crate::inspect::fault::{AccessKind, AddressMeaning, Diagnosis, PageState, RaisedException};
 
@@ -53,6 +54,10 @@ fn null_write() -> CrashReport {
         frames: vec![Frame { address: 0x20_0100, symbol, ..Frame::default() }],
         pending: None,
         post_code: Some(0x42),
+        events: EventList {
+            lines: vec![EventLine { number: 7, event: 2, cpu: 1, times: 1, text: "hlt".to_owned() }],
+            cpus: 2,
+        },
     }
 }
 
@@ -85,6 +90,8 @@ fn a_report_has_the_fields_that_are_documented() {
         ("/frames/0/interrupted", false.into()),
         ("/page_walk", Value::Null),
         ("/post_code", "0x42".into()),
+        ("/events/0/number", 7.into()),
+        ("/events/0/text", "hlt".into()),
         ("/registers/rax", "0xffffffffffffffff".into()),
         ("/registers/cr3", "0x0".into()),
         ("/registers/cs/selector", "0x8".into()),

@@ -11,6 +11,7 @@ use std::ops::Range;
 use tracing::debug;
 
 use super::cpu::{CpuId, RunState};
+use super::flight_recorder::Occurrence;
 use super::run::Next;
 use super::{Event, Machine, Outcome};
 use crate::arch::flags::RFLAGS_CF;
@@ -51,6 +52,7 @@ impl Machine {
         }
         let mut frame = self.bios_frame(registers);
         let mut call = frame.call;
+        self.record(cpu, Occurrence::BiosCall { vector: call.vector, ax: call.eax as u16 });
         let mut platform = MachinePlatform::new(self);
         let served = bios::serve(&mut call, &mut platform);
         let (stopped, failed) = (platform.stopped.take(), platform.failed.take());

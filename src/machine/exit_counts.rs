@@ -10,6 +10,20 @@ const REASONS: usize = 10;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExitCounts([u64; REASONS]);
 
+/// The reasons in words, in the order of their indices.
+const NAMES: [&str; REASONS] = [
+    "port writes",
+    "port reads",
+    "memory and MSR writes",
+    "memory and MSR reads",
+    "hlt",
+    "kicks and signals",
+    "debug stops",
+    "refused instructions",
+    "interrupt windows",
+    "triple faults and failures",
+];
+
 /// Index of the reason for an exit.
 #[inline]
 fn reason(exit: &VmExit) -> usize {
@@ -32,13 +46,18 @@ fn reason(exit: &VmExit) -> usize {
 impl ExitCounts {
     /// Counts an exit: one increment, without a look at a clock.
     #[inline]
-    pub(super) fn count(&mut self, exit: &VmExit) {
+    pub(crate) fn count(&mut self, exit: &VmExit) {
         self.0[reason(exit)] += 1;
     }
 
     /// Counts reads of a port that share an exit with one that has been counted.
     pub(crate) fn count_port_reads(&mut self, reads: usize) {
         self.0[1] += reads as u64;
+    }
+
+    /// All reasons, in words, with their counts.
+    pub fn by_reason(&self) -> [(&'static str, u64); REASONS] {
+        std::array::from_fn(|reason| (NAMES[reason], self.0[reason]))
     }
 
     /// All exits.

@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::Machine;
 use super::cpu::{CpuId, RunState};
+use super::flight_recorder::{InterruptController, Occurrence};
 use super::journal::JournalEvent;
 use crate::devices::lapic::ProcessorRequest;
 use crate::kvm::HostError;
@@ -48,6 +49,7 @@ impl Machine {
         }
         self.board.init_local_apic(cpu.number());
         self.note(|| JournalEvent::Init { cpu: cpu.number() });
+        self.record(cpu, Occurrence::Init);
         self.arm_timer()
     }
 
@@ -72,7 +74,12 @@ impl Machine {
             let vector = match self.cpus[cpu].withdrawn_interrupt.take() {
                 Some(vector) => vector,
                 None => {
+                    let from = match self.board.lapics().apic(cpu.number()).pending_vector() {
+                        Some(_) => InterruptController::LocalApic,
+                        None => InterruptController::Pic,
+                    };
                     let vector = self.board.acknowledge_interrupt(cpu.number());
+                    self.record(cpu, Occurrence::Interrupt { vector, from });
                     self.note(|| JournalEvent::Interrupt { cpu: cpu.number(), vector });
                     vector
                 }
@@ -94,6 +101,7 @@ impl Machine {
             match request {
                 ProcessorRequest::Nmi => {
                     self.note(|| JournalEvent::Nmi { cpu: cpu.number() });
+                    self.record(cpu, Occurrence::Nmi);
                     self.cpus[cpu].vcpu.inject_nmi()?;
                     nmi = true;
                 }
@@ -102,6 +110,7 @@ impl Machine {
                     if self.cpus[cpu].start_up(page)? {
                         info!("{cpu} starts at {:#x}", u32::from(page) << 12);
                         self.note(|| JournalEvent::StartUp { cpu: cpu.number(), page });
+                        self.record(cpu, Occurrence::StartUp { page });
                     }
                 }
             }

@@ -160,6 +160,12 @@ impl Journal {
         }
     }
 
+    /// Events so far.
+    #[inline]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
     /// The position after `accesses` accesses and all events so far.
     pub fn position(&self, accesses: u64) -> Position {
         Position { event: self.events, accesses }

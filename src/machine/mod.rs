@@ -12,8 +12,10 @@ mod creation;
 mod debug_writes;
 pub mod dirty;
 pub mod disks;
+mod emulation;
 mod error;
 pub mod exit_counts;
+pub mod flight_recorder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 #[cfg(any(test, fuzzing))]
@@ -28,6 +30,7 @@ mod kernel_irqchip;
 mod mapped_memory;
 pub mod mouse_input;
 mod msr_access;
+mod occurrence;
 pub mod outcome;
 pub mod output;
 mod rescue;
@@ -75,6 +78,7 @@ use creation::{Processors, power_on};
 use dirty::DirtyTrackers;
 use disks::Disks;
 use exit_counts::ExitCounts;
+use flight_recorder::{FlightRecorder, Occurrence};
 use input_buffer::InputBuffer;
 use inputs::Inputs;
 use journal::{Journal, JournalEvent, Position, Recording};
@@ -150,6 +154,8 @@ pub struct Machine {
     resets: u64,
     /// Exits of the guest, by reason.
     exit_counts: ExitCounts,
+    /// What happened last.
+    recorder: FlightRecorder,
     /// Instructions emulated by CPUs that a reset or a restored state has replaced.
     emulated_before: u64,
     /// Performed before the guest continues.
@@ -247,6 +253,7 @@ impl Machine {
             trackers: DirtyTrackers::default(),
             resets: 0,
             exit_counts: ExitCounts::default(),
+            recorder: FlightRecorder::default(),
             emulated_before: 0,
             pending_action: None,
         }
@@ -363,6 +370,22 @@ impl Machine {
     /// be called for every change of registers, memory or devices from outside the guest.
     pub fn note(&mut self, event: impl FnOnce() -> JournalEvent) {
         self.journal.note(self.board.accesses(), event);
+    }
+
+    /// Records what has happened, for commands and crash reports.
+    #[inline]
+    pub fn record(&mut self, cpu: CpuId, what: Occurrence) {
+        self.recorder.record(self.journal.events(), cpu, what);
+    }
+
+    /// What happened last.
+    pub fn recorder(&self) -> &FlightRecorder {
+        &self.recorder
+    }
+
+    /// The same, to choose what is logged.
+    pub fn recorder_mut(&mut self) -> &mut FlightRecorder {
+        &mut self.recorder
     }
 
     /// Starts to record events, at most `limit` of them.

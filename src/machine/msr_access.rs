@@ -4,6 +4,7 @@ use tracing::info;
 
 use super::Machine;
 use super::cpu::CpuId;
+use super::flight_recorder::Occurrence;
 use super::run::Next;
 use crate::devices::lapic::{APIC_BASE_MSR, TSC_DEADLINE_MSR, is_apic_msr};
 use crate::kvm::HostError;
@@ -15,6 +16,7 @@ impl Machine {
     /// The guest reads an MSR. One that does not exist raises #GP.
     #[cold]
     pub(super) fn read_msr(&mut self, cpu: CpuId, index: u32) -> Result<Next, HostError> {
+        self.record(cpu, Occurrence::MsrRead { index });
         let next = self.prepare_msr_access(cpu, index)?;
         let value = if is_apic_msr(index) { self.board.read_msr(cpu.number(), index) } else { None };
         match value {
@@ -27,6 +29,7 @@ impl Machine {
     /// The guest writes an MSR. One that does not exist, and a value that it does not take, raise #GP.
     #[cold]
     pub(super) fn write_msr(&mut self, cpu: CpuId, index: u32, value: u64) -> Result<Next, HostError> {
+        self.record(cpu, Occurrence::MsrWrite { index, value });
         let next = self.prepare_msr_access(cpu, index)?;
         let written =
             if is_apic_msr(index) { self.board.write_msr(cpu.number(), index, value) } else { None };

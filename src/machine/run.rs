@@ -2,20 +2,19 @@
 
 use tracing::{debug, info};
 
-use super::board::{Board, DeviceIndex, Effect};
-use super::cpu::{Cpu, CpuId};
+use super::board::{DeviceIndex, Effect};
+use super::cpu::CpuId;
 use super::exit_counts::ExitCounts;
+use super::flight_recorder::Occurrence;
 use super::inputs::Input;
 use super::journal::JournalEvent;
 use super::mouse_input::MouseInput;
 use super::output::OutputSource;
-use super::watchpoint_pages::WatchpointPages;
 use super::{Event, Machine, MachineError, Outcome};
 use crate::devices::MachineRequest;
 use crate::devices::pci::configuration::ADDRESS_PORT;
 use crate::devices::table::Role;
-use crate::emulate::{Bus, Emulated, emulate};
-use crate::kvm::{HostError, Refusal, VmExit};
+use crate::kvm::{HostError, VmExit};
 
 /// How the run loop continues after an exit or an input.
 pub(super) enum Next {
@@ -26,7 +25,7 @@ pub(super) enum Next {
 }
 
 impl Next {
-    fn end(outcome: Outcome) -> Next {
+    pub(super) fn end(outcome: Outcome) -> Next {
         Next::Stop(Event::End(outcome))
     }
 }
@@ -140,7 +139,11 @@ impl Machine {
     pub(super) fn handle_exit(&mut self, cpu: CpuId, exit: VmExit) -> Result<Next, HostError> {
         self.exit_counts.count(&exit);
         match exit {
-            VmExit::PortOut { port, size, value } => self.port_out(port, size, value),
+            VmExit::PortOut { port, size, value } => {
+                let what = Occurrence::PortWrite { port, size, value };
+                self.recorder.record_port(self.journal.events(), cpu, port, what);
+                self.port_out(port, size, value)
+            }
             VmExit::PortIn { port, size } => {
                 let device = self.board.decode(port);
                 if self.board.shows_time(device)
@@ -161,6 +164,9 @@ impl Machine {
                     self.read_block(cpu, device, port, size);
                 }
                 let (value, effect) = self.board.read_port(device, port, size);
+                let what =
+                    Occurrence::PortRead { port, size, value: value & !0 >> (32 - 8 * u32::from(size)) };
+                self.recorder.record_port(self.journal.events(), cpu, port, what);
                 if delivers_input {
                     self.deliver_input_to_reader(cpu)?;
                 }
@@ -178,6 +184,7 @@ impl Machine {
                 if self.memory.write_word(address, value, size).is_ok() {
                     return Ok(Next::Run);
                 }
+                self.record(cpu, Occurrence::MemoryWrite { address, size, value });
                 self.prepare_memory_access(cpu, address)?;
                 let effect = self.board.memory_write(address, size, value);
                 self.task_priority_changed(cpu, false);
@@ -194,7 +201,9 @@ impl Machine {
                     Ok(value) => (value, Effect::default()),
                     Err(_) => {
                         self.prepare_memory_access(cpu, address)?;
-                        self.board.memory_read(address, size)
+                        let (value, effect) = self.board.memory_read(address, size);
+                        self.record(cpu, Occurrence::MemoryRead { address, size, value });
+                        (value, effect)
                     }
                 };
                 self.cpus[cpu].complete_read(value);
@@ -202,7 +211,10 @@ impl Machine {
             }
             VmExit::MsrRead { index } => self.read_msr(cpu, index),
             VmExit::MsrWrite { index, value } => self.write_msr(cpu, index, value),
-            VmExit::Halt { interruptible } => self.halt(cpu, interruptible),
+            VmExit::Halt { interruptible } => {
+                self.record(cpu, Occurrence::Halt { interruptible });
+                self.halt(cpu, interruptible)
+            }
             VmExit::Interrupted if self.halts_in_kernel(cpu) => self.look_at_halt(cpu),
             VmExit::Interrupted => Ok(Next::Run),
             // What waited may have gone; if it still waits, its delivery asks again.
@@ -215,7 +227,10 @@ impl Machine {
                 Ok(Next::Run)
             }
             VmExit::Debug(stop) => Ok(Next::Stop(Event::Debug(stop))),
-            VmExit::Shutdown => self.shut_down(cpu),
+            VmExit::Shutdown => {
+                self.record(cpu, Occurrence::TripleFault);
+                self.shut_down(cpu)
+            }
             // The cause may be an unmapped slot: an instruction in it, or an operand of an instruction that KVM
             // does not emulate on MMIO.
             VmExit::Refused(refusal) if self.ram.map_all()? => {
@@ -246,6 +261,7 @@ impl Machine {
         let reads = self.board.read_block(device, port, size, elements);
         vcpu.skip_elements(reads);
         self.exit_counts.count_port_reads(reads);
+        self.recorder.count_port(port, reads);
     }
 
     /// Tells the devices whose access to `address` follows, and the time if they show it.
@@ -258,35 +274,6 @@ impl Machine {
             self.sync_clock()?;
         }
         Ok(())
-    }
-
-    /// Emulates the instruction that KVM has refused, if the emulator supports it.
-    #[cold]
-    pub(super) fn emulate_refused(&mut self, cpu: CpuId, refusal: Refusal) -> Result<Next, HostError> {
-        if refusal.suberror != Refusal::EMULATION {
-            return Ok(Next::end(Outcome::Refused(refusal, None)));
-        }
-        self.board.select_cpu(cpu.number());
-        self.take_over_apic_msrs(cpu);
-        self.sync_task_priority(cpu);
-        let priority = self.board.task_priority(cpu.number());
-        let mut bus = EmulationBus {
-            board: &mut self.board,
-            watchpoint_pages: &mut self.watchpoint_pages,
-            effect: Effect::default(),
-        };
-        let Cpu { vcpu, emulated: counter, .. } = &mut self.cpus[cpu];
-        let emulated = emulate(vcpu, &*self.memory, &mut bus, counter)?;
-        let effect = bus.effect;
-        // The instruction may have written the local APIC's register, or CR8.
-        let by_cr8 = self.board.task_priority(cpu.number()) == priority;
-        self.task_priority_changed(cpu, by_cr8);
-        let next = self.apply(effect)?.unwrap_or(Next::Run);
-        Ok(match emulated {
-            Emulated::Done => next,
-            Emulated::TripleFault => Next::end(Outcome::TripleFault(None)),
-            Emulated::Unsupported(obstacle) => Next::end(Outcome::Refused(refusal, Some(obstacle))),
-        })
     }
 
     #[inline]
@@ -383,6 +370,7 @@ impl Machine {
         match self.reset() {
             Ok(()) => {
                 self.note(|| JournalEvent::Reset);
+                self.record(CpuId::BOOT, Occurrence::Reset);
                 Ok(Event::Reset)
             }
             Err(MachineError::Host(error)) => Err(error),
@@ -464,29 +452,5 @@ impl Machine {
         }
         self.deliver_input()?;
         Ok(event)
-    }
-}
-
-/// The bus of the instruction emulator: addresses that are not RAM belong to devices.
-struct EmulationBus<'a> {
-    board: &'a mut Board,
-    watchpoint_pages: &'a mut WatchpointPages,
-    /// The combined effect of the accesses.
-    effect: Effect,
-}
-
-impl Bus for EmulationBus<'_> {
-    fn read(&mut self, address: u64, size: u8) -> u64 {
-        let (value, effect) = self.board.memory_read(address, size);
-        self.effect = self.effect.and(effect);
-        value
-    }
-
-    fn write(&mut self, address: u64, size: u8, value: u64) {
-        self.effect = self.effect.and(self.board.memory_write(address, size, value));
-    }
-
-    fn ram_accessed(&mut self, address: u64, length: usize, write: bool) {
-        self.watchpoint_pages.accessed(address, length as u64, write);
     }
 }

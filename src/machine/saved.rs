@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::coalescing::CoalescingState;
 use super::cpu::{Cpu, CpuId, CpuState};
 use super::creation::{Processors, for_saved_state};
+use super::flight_recorder::Occurrence;
 use super::input_buffer::InputBufferState;
 use super::inputs::Inputs;
 use super::journal::{JournalEvent, Position};
@@ -311,6 +312,8 @@ impl Machine {
         self.disks.forget_requests();
         self.board.set_accesses(state.position.accesses);
         self.journal.continue_from(state.position);
+        self.recorder.clear();
+        self.record(CpuId::BOOT, Occurrence::Restored);
         self.clock = Clock::at(state.now);
         self.display_replaced()?;
         self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use tracing::warn;
 
@@ -22,6 +23,8 @@ use crate::boot::{FileSection, Image, NamedStack, SourcePlace, Symbol};
 use crate::inspect::backtrace::{Frame, backtrace};
 use crate::inspect::core_file::{self, CoreFileError, WrittenCore};
 use crate::inspect::crash::{Cause, CrashReport};
+use crate::inspect::events::EventList;
+use crate::inspect::exits::ExitStatistics;
 use crate::inspect::report_json::{self, ReportContext};
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
@@ -276,6 +279,23 @@ impl StoppedMachine for Supervisor<'_> {
 
     fn board(&self) -> &Board {
         self.machine.board()
+    }
+
+    fn events(&self, most: usize) -> EventList {
+        EventList::of(self.machine, most)
+    }
+
+    fn exits(&mut self) -> ExitStatistics {
+        let (now, counts) = (Instant::now(), *self.machine.exit_counts());
+        let before = self.session.exits_shown.replace((now, counts));
+        let since = before.map_or(self.machine.recorder().created(), |(at, _)| at);
+        ExitStatistics::new(
+            &counts,
+            before.as_ref().map(|(_, counts)| counts),
+            now.duration_since(since),
+            self.machine.recorder(),
+            self.machine.emulated(),
+        )
     }
 
     fn board_with_copies(&self) -> Result<Option<Board>, HostError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use super::command_interpreter::CommandInterpreter;
 use super::migrator::Migrator;
@@ -10,6 +11,7 @@ use super::notice::Notice;
 use super::points::Points;
 use crate::inspect::maps::Maps;
 use crate::machine::CpuId;
+use crate::machine::exit_counts::ExitCounts;
 
 /// The state that lasts from one command to the next.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub struct CommandSession {
     pub maps: BTreeMap<CpuId, Maps>,
     /// Progress of what the last command has started, a line each, until it is done.
     pub progress: Option<Receiver<Notice>>,
+    /// When the exits were last shown, and how many there were.
+    pub exits_shown: Option<(Instant, ExitCounts)>,
 }
 
 /// What rooms above this one do for commands.

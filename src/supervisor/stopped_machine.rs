@@ -13,6 +13,8 @@ use crate::arch::{DebugRegisters, ExtendedRegisters, Registers};
 use crate::boot::{FileSection, Image, NamedStack, SourcePlace, Symbol};
 use crate::inspect::backtrace::Frame;
 use crate::inspect::core_file::{CoreFileError, WrittenCore};
+use crate::inspect::events::EventList;
+use crate::inspect::exits::ExitStatistics;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::board::Board;
@@ -188,6 +190,12 @@ pub trait StoppedMachine {
 
     /// The devices.
     fn board(&self) -> &Board;
+
+    /// The last events, at most `most` lines.
+    fn events(&self, most: usize) -> EventList;
+
+    /// The exits so far, with rates since the last call.
+    fn exits(&mut self) -> ExitStatistics;
 
     /// A copy of the devices to be looked at, if [`Self::board`] does not show the interrupt controllers.
     ///

@@ -68,6 +68,7 @@ mod options;
 mod pci;
 mod qemu_options;
 mod readme;
+mod recorded;
 mod resets;
 mod screen;
 mod scripts;
@@ -107,6 +108,7 @@ fn main() {
     trials.extend(flat::trials());
     trials.extend(triple_faults::trials());
     trials.extend(crashes::trials());
+    trials.extend(recorded::trials());
     trials.extend(emulate_native::trials());
     trials.extend(emulate_system::trials());
     trials.extend(resets::trials());
@@ -142,6 +144,7 @@ fn main() {
     independent.extend(gdb_docs::trials());
     independent.extend(gdb_files::trials());
     independent.extend(console::trials());
+    independent.extend(recorded::others());
     independent.extend(screen::trials());
     independent.extend(console_client::trials());
     independent.extend(console_docs::trials());

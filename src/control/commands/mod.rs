@@ -11,6 +11,7 @@ pub(super) mod migration;
 pub(super) mod paging;
 pub(super) mod pci;
 pub(super) mod points;
+pub(super) mod recorded;
 pub(super) mod registers;
 pub(super) mod running;
 pub(super) mod screen_and_keyboard;

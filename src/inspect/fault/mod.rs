@@ -16,7 +16,6 @@ pub mod code;
 pub mod delivery;
 mod divide;
 mod enabled;
-pub mod error_code;
 mod find;
 mod recorded;
 mod selector;
@@ -28,7 +27,8 @@ use serde::Serialize;
 
 pub use find::{find, trap};
 pub use recorded::explain;
-pub use text::name;
+
+pub use crate::arch::exceptions::short_name as name;
 
 /// Vectors of exceptions (Intel SDM volume 3A, "Exception and Interrupt Vectors").
 pub mod vector {
@@ -66,11 +66,6 @@ pub mod vector {
     pub const ALIGNMENT: u8 = 17;
     /// #XM, SIMD floating-point exception.
     pub const SIMD: u8 = 19;
-
-    /// True if the exception pushes an error code. Software interrupts of the same number do not.
-    pub(super) fn has_error_code(vector: u8) -> bool {
-        matches!(vector, 8 | 10..=14 | 17 | 21)
-    }
 }
 
 /// An exception or software interrupt, and why it was raised.

@@ -1,9 +1,10 @@
 //! The exception behind a triple fault, where the guest's first IDT has taken it: vector and error code are known, and
 //! what the instruction at RIP shows explains them.
 
-use super::error_code::{EXTERNAL, IN_IDT, gate};
 use super::{AccessKind, Diagnosis, RaisedException, access, vector};
 use crate::arch::Registers;
+use crate::arch::error_code::{EXTERNAL, IN_IDT, gate};
+use crate::arch::exceptions::has_error_code;
 use crate::machine::RescuedException;
 use crate::memory::GuestMemory;
 
@@ -82,7 +83,7 @@ fn page(memory: &GuestMemory, registers: &Registers, code: u32) -> Diagnosis {
 /// True if no instruction has raised it: no exception has the vector, or the one that has it pushes an error code.
 fn is_interrupt(vector: u8, error_code: Option<u32>) -> bool {
     let is_exception = !matches!(vector, vector::COPROCESSOR_SEGMENT | 15 | 20) && vector <= LAST;
-    vector == vector::NMI || error_code.is_none() && (!is_exception || vector::has_error_code(vector))
+    vector == vector::NMI || error_code.is_none() && (!is_exception || has_error_code(vector))
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 //! "16-Bit Task-State Segment (TSS)".
 
 use super::delivery::DeliveryProblem;
-use super::{SelectorProblem, selector, vector};
+use super::{SelectorProblem, selector};
 use crate::arch::descriptor::{Descriptor, is_null, rpl};
+use crate::arch::exceptions::has_error_code;
 use crate::arch::gate::Gate;
 use crate::arch::paging::{Access, Paging};
 use crate::arch::{PAGE_SIZE, Registers};
@@ -49,7 +50,7 @@ pub(super) fn problem(
         },
         false => own(registers),
     };
-    let values = if inner { 5 } else { 3 } + u64::from(vector::has_error_code(vector));
+    let values = if inner { 5 } else { 3 } + u64::from(has_error_code(vector));
     let size = values * u64::from(gate.width);
     let last = if stack.is_big { u64::from(u32::MAX) } else { LARGEST_16 };
     let esp = stack.esp & last;

@@ -3,42 +3,10 @@
 use std::fmt::Write;
 
 use super::delivery::{DeliveryFailure, DeliveryProblem};
-use super::{AccessKind, AddressMeaning, Diagnosis, PageState, RaisedException, SelectorProblem, error_code};
+use super::{AccessKind, AddressMeaning, Diagnosis, PageState, RaisedException, SelectorProblem};
+use crate::arch::error_code;
+use crate::arch::exceptions::{names, short_name as name};
 use crate::emulate::FloatingPointException;
-
-/// Names of the exceptions, by vector (Intel SDM volume 3A, "Exception and Interrupt Vectors").
-const NAMES: [Option<(&str, &str)>; 22] = [
-    Some(("divide error", "#DE")),
-    Some(("debug exception", "#DB")),
-    Some(("non-maskable interrupt", "NMI")),
-    Some(("breakpoint", "#BP")),
-    Some(("overflow", "#OF")),
-    Some(("bound range exceeded", "#BR")),
-    Some(("invalid opcode", "#UD")),
-    Some(("device not available", "#NM")),
-    Some(("double fault", "#DF")),
-    None,
-    Some(("invalid task state segment", "#TS")),
-    Some(("segment not present", "#NP")),
-    Some(("stack-segment fault", "#SS")),
-    Some(("general protection", "#GP")),
-    Some(("page fault", "#PF")),
-    None,
-    Some(("x87 floating-point error", "#MF")),
-    Some(("alignment check", "#AC")),
-    Some(("machine check", "#MC")),
-    Some(("SIMD floating-point exception", "#XM")),
-    None,
-    Some(("control protection", "#CP")),
-];
-
-/// The short name of a vector: `#PF`, or `vector 0x80` if it belongs to no exception.
-pub fn name(vector: u8) -> String {
-    match NAMES.get(usize::from(vector)) {
-        Some(Some((_, short))) => (*short).to_owned(),
-        _ => format!("vector {vector:#x}"),
-    }
-}
 
 impl From<FloatingPointException> for RaisedException {
     fn from(exception: FloatingPointException) -> RaisedException {
@@ -60,8 +28,8 @@ impl RaisedException {
             Diagnosis::Interrupt => vector == super::vector::NMI,
             _ => true,
         };
-        let mut text = match (NAMES.get(usize::from(vector)), &self.diagnosis) {
-            (Some(Some((long, short))), _) if is_own => format!("{long}, {short} (vector {vector}"),
+        let mut text = match (names(vector), &self.diagnosis) {
+            (Some((long, short)), _) if is_own => format!("{long}, {short} (vector {vector}"),
             (_, Diagnosis::SoftwareInterrupt) => format!("software interrupt {vector:#x} (vector {vector}"),
             (_, Diagnosis::Interrupt) => format!("interrupt {vector:#x} (vector {vector}"),
             _ => format!("exception {vector:#x} (vector {vector}"),

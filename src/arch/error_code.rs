@@ -2,8 +2,7 @@
 //!
 //! Manual: Intel SDM volume 3A, "Error Code" and "Page-Fault Exceptions".
 
-use super::vector;
-use crate::arch::descriptor::SIZE;
+use super::descriptor::SIZE;
 
 /// Bits of a page fault's error code, with what they say when they are clear and set.
 const PAGE_FAULT_BITS: [(u32, &str, &str); 7] = [
@@ -19,19 +18,17 @@ const WRITE: u32 = 1 << 1;
 const FETCH: u32 = 1 << 4;
 
 /// The exception was raised while an event from outside of the program was delivered.
-pub(super) const EXTERNAL: u32 = 1 << 0;
+pub const EXTERNAL: u32 = 1 << 0;
 /// The code names a gate of the IDT.
-pub(super) const IN_IDT: u32 = 1 << 1;
+pub const IN_IDT: u32 = 1 << 1;
 const IN_LDT: u32 = 1 << 2;
 
 /// `not present, write, supervisor` or `GDT selector 0x50, index 10`: what the error code `code` of the exception `vector`
 /// says; `None` if it says nothing.
 pub fn decoded(vector: u8, code: u32) -> Option<String> {
     match vector {
-        vector::PAGE_FAULT => Some(page_fault(code)),
-        vector::INVALID_TSS | vector::NOT_PRESENT | vector::STACK | vector::PROTECTION if code != 0 => {
-            Some(selector(code))
-        }
+        14 => Some(page_fault(code)),
+        10..=13 if code != 0 => Some(selector(code)),
         _ => None,
     }
 }
@@ -62,7 +59,7 @@ fn selector(code: u32) -> String {
 }
 
 /// The index of the descriptor or gate that the code names.
-pub(super) fn gate(code: u32) -> u32 {
+pub fn gate(code: u32) -> u32 {
     code >> 3 & 0x1FFF
 }
 
