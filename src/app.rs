@@ -4,11 +4,13 @@ mod at_exit;
 mod crash_files;
 mod dashboard;
 mod disks;
+mod explain;
 mod failure_status;
 mod inspect_file;
 mod log_header;
 mod new_machine;
 mod receive;
+mod restore;
 mod test;
 
 use std::ffi::OsString;
@@ -21,8 +23,8 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use self::disks::Disks;
-use self::failure_status::machine_status;
 use self::new_machine::new_machine;
+use self::restore::{check_snapshot, restored_machine, user_interface};
 use crate::control::ControlCommands;
 use crate::debug_server::client::{self, ClientError};
 use crate::debug_server::{DebugServer, DebugTarget};
@@ -32,7 +34,7 @@ use crate::frontends::messages::{tell, tell_during_run};
 use crate::frontends::session::{Connections, Session, SessionError};
 use crate::frontends::signals::Signals;
 use crate::frontends::vscode::{self, VscodeError};
-use crate::frontends::{check, log, snapshot};
+use crate::frontends::{check, log};
 use crate::gdb::{GdbFrontEnd, Server};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::{dump, report};
@@ -45,10 +47,10 @@ use crate::machine::{Machine, Outcome};
 use crate::migration::incoming::IN_DOUBT_TIMEOUT;
 use crate::migration::outgoing::MigrationService;
 use crate::migration::security::Credentials;
-use crate::settings::{self, BootKind, DebugClientSpec, Invocation, Note, SerialBackend, Settings};
-use crate::state::saved_disks::SavedDisk;
-use crate::state::{self, SnapshotError, SnapshotFile, UserInterface};
+use crate::settings::{self, BootKind, DebugClientSpec, Invocation, Note, Settings};
+use crate::state;
 use crate::supervisor;
+use crate::supervisor::explain::FirstInstruction;
 use crate::supervisor::front_end::DebuggerFrontEnd;
 use crate::supervisor::migrator::Migrator;
 use crate::supervisor::request_queue::RequestQueue;
@@ -255,6 +257,8 @@ struct Run {
     migrator: Option<Arc<dyn Migrator>>,
     session: Session,
     has_dashboard: bool,
+    /// For `--explain`.
+    first: Option<FirstInstruction>,
 }
 
 impl Run {
@@ -275,6 +279,7 @@ impl Run {
         let inputs = Inputs::new();
         let mut machine = make(inputs.clone(), machine_outputs)?;
         new_machine::add_symbols(&mut machine, settings)?;
+        let first = explain::prepare(&mut machine, settings)?;
         let (requests, caller) = RequestQueue::new(inputs.clone());
         // Migration is requested through one of these interfaces.
         let migrator: Option<Arc<dyn Migrator>> = match settings.console.is_some() || settings.gdb.is_some() {
@@ -325,11 +330,22 @@ impl Run {
         let screen = machine.screen().clone();
         let connections = Connections { inputs, outputs: output_reader, doorbell, screen, dashboard };
         let session = Session::start(settings, connections).map_err(|error| host_failure(&error))?;
-        Ok(Run { machine, requests, console, debugger, debug_server, migrator, session, has_dashboard })
+        Ok(Run {
+            machine,
+            requests,
+            console,
+            debugger,
+            debug_server,
+            migrator,
+            session,
+            has_dashboard,
+            first,
+        })
     }
 
     /// Runs the guest to its end; returns the exit status.
     fn go(mut self, settings: &Settings, log: Option<&Path>) -> u8 {
+        let first = self.first.take();
         let started = Instant::now();
         let wait = settings.gdb.as_ref().is_some_and(|spec| spec.wait);
         let has_requests = self.debugger.is_some()
@@ -360,6 +376,10 @@ impl Run {
         // In this order: a client that waits for an answer gets it before its connection is closed.
         drop(self.requests);
         drop(self.debug_server);
+        let outcome = match first {
+            Some(first) => explain::explain(first, &mut self.machine, outcome),
+            None => outcome,
+        };
         let crash = CrashReport::capture(&self.machine, &outcome);
         let message = report::message(&outcome, crash.as_ref(), log);
         if settings.snapshot_at_exit.is_some()
@@ -409,51 +429,6 @@ fn unless_memory_is_lost(machine: &Machine, outcome: Outcome) -> Outcome {
         _ => machine.memory().file_failure(),
     };
     lost.map_or(outcome, |lost| Outcome::HostFailed(HostError::MemoryLost(lost)))
-}
-
-/// The machine in a snapshot.
-fn restored_machine(
-    settings: &Settings,
-    file: &Path,
-    inputs: Inputs,
-    outputs: OutputQueue,
-) -> Result<(Machine, Vec<SavedDisk>), Failure> {
-    let machine = SnapshotFile::open(file).and_then(|opened| {
-        let disks = opened.disks().to_vec();
-        Ok((opened.into_machine(user_interface(settings), inputs, outputs)?, disks))
-    });
-    machine.map_err(|error| {
-        let status = match &error {
-            SnapshotError::Machine { error, .. } => machine_status(error),
-            SnapshotError::Host(_) => status::HOST,
-            _ => status::GUEST_FILE,
-        };
-        Failure::new(status, error)
-    })
-}
-
-fn user_interface(settings: &Settings) -> UserInterface {
-    UserInterface {
-        keys: settings.keys,
-        layout: settings.layout,
-        terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialBackend::Stdio),
-        no_reboot: settings.no_reboot,
-        schedule: settings.schedule,
-        clock: settings.clock,
-        irqchip: settings.irqchip,
-        magic_break: settings.magic_break,
-    }
-}
-
-/// `kvm check-snapshot`.
-fn check_snapshot(file: &Path) -> u8 {
-    match snapshot::describe(file) {
-        Ok(text) => {
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            status::HALTED
-        }
-        Err(error) => fail(Failure::new(status::GUEST_FILE, error)),
-    }
 }
 
 /// The end in the log: the phrases that other programs look for, the message, and after a crash or a time-out the

@@ -159,6 +159,11 @@ pub struct WalkedEntry {
     pub value: Option<u64>,
 }
 
+/// True if the host has reset these registers after a triple fault.
+pub fn registers_are_reset(registers: &Registers) -> bool {
+    registers.general.rip == RESET_VECTOR && registers.system.cr0 & 1 == 0
+}
+
 impl Cause {
     /// The cause of `outcome`; `None` if the guest ended by itself, or there is no guest to look at.
     pub fn of(outcome: &Outcome) -> Option<Cause> {
@@ -235,10 +240,7 @@ impl CrashReport {
 
     /// True if the host has reset the registers after a triple fault, so that they say nothing about it.
     pub fn registers_are_reset(&self) -> bool {
-        self.cause == Cause::TripleFault
-            && self.registers.is_some_and(|registers| {
-                registers.general.rip == RESET_VECTOR && registers.system.cr0 & 1 == 0
-            })
+        self.cause == Cause::TripleFault && self.registers.as_ref().is_some_and(registers_are_reset)
     }
 
     /// Adds what lies in memory.

@@ -81,6 +81,11 @@ impl Machine {
         Ok(self.rescue(cpu, &registers)?.map(Event::End))
     }
 
+    /// Puts registers back that a triple fault has reset.
+    pub(crate) fn put_back(&mut self, cpu: CpuId, registers: &Registers) -> Result<(), HostError> {
+        self.cpus[cpu].vcpu.set_registers(registers)
+    }
+
     /// The frame on the stack; `None` if it is not in memory.
     fn frame(&self, registers: &Registers) -> Option<Frame> {
         let rsp = registers.general.rsp;

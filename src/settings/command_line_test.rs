@@ -48,6 +48,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         no_reboot: false,
         gdb: None,
         magic_break: false,
+        explain: false,
         crash_files: CrashFiles::default(),
         gdb_arch: None,
         debug_server: None,

@@ -140,6 +140,7 @@ impl Draft {
                 no_reboot: false,
                 gdb: None,
                 magic_break: false,
+                explain: false,
                 crash_files: CrashFiles::default(),
                 gdb_arch: None,
                 debug_server: None,

@@ -249,6 +249,8 @@ pub struct Settings {
     pub gdb: Option<GdbSpec>,
     /// The guest stops at its magic breakpoints.
     pub magic_break: bool,
+    /// A triple fault is looked for in a second run where the host has reset the registers.
+    pub explain: bool,
     /// What a crash leaves behind.
     pub crash_files: CrashFiles,
     /// The architecture reported to gdb; `None` for that of the kind of guest.

@@ -129,6 +129,9 @@ impl Settings {
         if self.magic_break {
             all.push(("magic-break", "yes".to_owned()));
         }
+        if self.explain {
+            all.push(("explain", "yes".to_owned()));
+        }
         if let Some(file) = &self.crash_files.report {
             all.push(("report", path(file)));
         }

@@ -38,6 +38,7 @@ pub(crate) mod breakpoints;
 pub mod command_interpreter;
 mod console_control;
 pub(crate) mod debug_facilities;
+pub(crate) mod explain;
 pub mod facilities;
 pub(crate) mod front_end;
 pub(crate) mod guest_state;

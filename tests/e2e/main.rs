@@ -25,6 +25,7 @@ mod disk;
 mod emulate_interrupts;
 mod emulate_native;
 mod emulate_system;
+mod esempi_io;
 mod firmware;
 mod flat;
 mod foreign_guests;
@@ -105,6 +106,7 @@ fn main() {
     trials.extend(gdb_watch::trials());
     trials.extend(magic_break::trials());
     trials.extend(guests::trials());
+    trials.extend(esempi_io::trials());
     trials.extend(flat::trials());
     trials.extend(triple_faults::trials());
     trials.extend(crashes::trials());

@@ -152,6 +152,8 @@ const TAKEN: &[Case] = &[
         "gdb can connect",
     ),
     case("--magic-break", "hello-serial", "--magic-break=no", 0, "Hello from", ""),
+    case("--explain", "hello-serial", "--explain", 0, "Hello from", ""),
+    case("--explain", "triple-fault", "--explain", 8, "", "invalid opcode, #UD"),
     case("--core", "triple-fault", "--core=crash.core", 8, "", "kvm: the core is in crash.core, "),
     case("--report", "triple-fault", "--report=crash.json", 8, "", "kvm: the report is in crash.json.\n"),
     case("--migr", "hello-serial", "--migr=no", 0, "Hello from", ""),

@@ -10,8 +10,8 @@ use super::keys::KeyReader;
 use super::paint;
 use super::sample::{Guest, Sample};
 use super::serial_text::SerialText;
-use super::state::State;
-use super::views::{self, Picture, ScreenContents};
+use super::state::DashboardState;
+use super::views::{self, DashboardPicture, ScreenContents};
 use crate::arch::Registers;
 use crate::memory::GuestMemory;
 
@@ -33,7 +33,7 @@ pub fn show_anything(bytes: &[u8]) {
     let lines: Vec<String> = serial.last_lines(LINES).collect();
     assert!(lines.iter().all(|line| !line.contains(char::is_control)));
 
-    let mut state = State::default();
+    let mut state = DashboardState::default();
     state.set_rows(LINES as u16);
     let now = Instant::now();
     state.take_news(News::Sample(Box::new(sample(bytes))), now);
@@ -43,7 +43,8 @@ pub fn show_anything(bytes: &[u8]) {
     let size = |at: usize| 10 + u16::from(bytes.get(at).copied().unwrap_or(80)) / 2;
     let (width, height) = (size(0), size(1) / 2);
     let screen = ScreenContents::Serial(lines);
-    let drawn = views::draw(&Picture { state: &state, guest: "guest", screen: &screen }, width, height);
+    let drawn =
+        views::draw(&DashboardPicture { state: &state, guest: "guest", screen: &screen }, width, height);
     let mut out = Vec::new();
     paint::append_changes(&Buffer::empty(Rect::new(0, 0, width, height)), &drawn, true, &mut out);
     let text = String::from_utf8(out).expect("cells are text");

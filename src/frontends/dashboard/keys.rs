@@ -11,7 +11,7 @@ const ESCAPE: u8 = 0x1B;
 
 /// A key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
+pub enum PressedKey {
     /// A character.
     Char(char),
     /// Ctrl with a letter, in lower case.
@@ -53,7 +53,7 @@ pub struct KeyReader {
 
 impl KeyReader {
     /// The keys that `bytes` complete.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Key> {
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<PressedKey> {
         let mut keys = Vec::new();
         for &byte in bytes {
             if self.begun.is_empty() {
@@ -77,23 +77,23 @@ impl KeyReader {
     }
 
     /// The key of a sequence whose rest has not arrived in time: Escape by itself.
-    pub fn flush(&mut self) -> Option<Key> {
+    pub fn flush(&mut self) -> Option<PressedKey> {
         let begun = take(&mut self.begun);
         match begun.len() {
             0 => None,
-            1 => Some(Key::Escape),
-            _ => Some(Key::Other),
+            1 => Some(PressedKey::Escape),
+            _ => Some(PressedKey::Other),
         }
     }
 }
 
-fn plain(byte: u8) -> Option<Key> {
+fn plain(byte: u8) -> Option<PressedKey> {
     match byte {
-        b'\r' | b'\n' => Some(Key::Enter),
-        b'\t' => Some(Key::Tab),
-        0x08 | 0x7F => Some(Key::Backspace),
-        0x01..=0x1A => Some(Key::Ctrl(char::from(byte + b'a' - 1))),
-        b' '..=b'~' => Some(Key::Char(char::from(byte))),
+        b'\r' | b'\n' => Some(PressedKey::Enter),
+        b'\t' => Some(PressedKey::Tab),
+        0x08 | 0x7F => Some(PressedKey::Backspace),
+        0x01..=0x1A => Some(PressedKey::Ctrl(char::from(byte + b'a' - 1))),
+        b' '..=b'~' => Some(PressedKey::Char(char::from(byte))),
         _ => None,
     }
 }
@@ -106,7 +106,7 @@ fn is_complete(sequence: &[u8]) -> bool {
     }
 }
 
-fn sequence(bytes: &[u8]) -> Key {
+fn sequence(bytes: &[u8]) -> PressedKey {
     let key = match bytes {
         [_, b'[', parameters @ .., last] => control_sequence(parameters, *last).map(|special| {
             let shifted = special.modifiers.contains(&keyboard::Key::LeftShift);
@@ -116,16 +116,16 @@ fn sequence(bytes: &[u8]) -> Key {
         _ => None,
     };
     match key {
-        Some((keyboard::Key::Up, _)) => Key::Up,
-        Some((keyboard::Key::Down, _)) => Key::Down,
-        Some((keyboard::Key::Left, _)) => Key::Left,
-        Some((keyboard::Key::Right, _)) => Key::Right,
-        Some((keyboard::Key::PageUp, _)) => Key::PageUp,
-        Some((keyboard::Key::PageDown, _)) => Key::PageDown,
-        Some((keyboard::Key::Home, _)) => Key::Home,
-        Some((keyboard::Key::Tab, true)) => Key::BackTab,
-        Some((keyboard::Key::KeypadEnter, _)) => Key::Enter,
-        _ => Key::Other,
+        Some((keyboard::Key::Up, _)) => PressedKey::Up,
+        Some((keyboard::Key::Down, _)) => PressedKey::Down,
+        Some((keyboard::Key::Left, _)) => PressedKey::Left,
+        Some((keyboard::Key::Right, _)) => PressedKey::Right,
+        Some((keyboard::Key::PageUp, _)) => PressedKey::PageUp,
+        Some((keyboard::Key::PageDown, _)) => PressedKey::PageDown,
+        Some((keyboard::Key::Home, _)) => PressedKey::Home,
+        Some((keyboard::Key::Tab, true)) => PressedKey::BackTab,
+        Some((keyboard::Key::KeypadEnter, _)) => PressedKey::Enter,
+        _ => PressedKey::Other,
     }
 }
 
@@ -137,22 +137,22 @@ mod tests {
     fn keys_are_read_in_pieces_of_any_size() {
         let input = b"p\x1b[A\x1bOB\x1b[6~\t\x1b[Z\r\x7f\x03\x1b[5;9x\xC3\xA9\x1b\x1b[D";
         let wanted = [
-            Key::Char('p'),
-            Key::Up,
-            Key::Down,
-            Key::PageDown,
-            Key::Tab,
-            Key::BackTab,
-            Key::Enter,
-            Key::Backspace,
-            Key::Ctrl('c'),
-            Key::Other,
-            Key::Escape,
-            Key::Left,
+            PressedKey::Char('p'),
+            PressedKey::Up,
+            PressedKey::Down,
+            PressedKey::PageDown,
+            PressedKey::Tab,
+            PressedKey::BackTab,
+            PressedKey::Enter,
+            PressedKey::Backspace,
+            PressedKey::Ctrl('c'),
+            PressedKey::Other,
+            PressedKey::Escape,
+            PressedKey::Left,
         ];
         assert_eq!(KeyReader::default().feed(input), wanted);
         let mut reader = KeyReader::default();
-        let single: Vec<Key> = input.iter().flat_map(|byte| reader.feed(&[*byte])).collect();
+        let single: Vec<PressedKey> = input.iter().flat_map(|byte| reader.feed(&[*byte])).collect();
         assert_eq!(single, wanted);
     }
 
@@ -160,7 +160,7 @@ mod tests {
     fn a_lone_escape_is_a_key_once_its_time_has_passed() {
         let mut reader = KeyReader::default();
         assert_eq!(reader.feed(b"\x1b"), []);
-        assert_eq!(reader.flush(), Some(Key::Escape));
+        assert_eq!(reader.flush(), Some(PressedKey::Escape));
         assert_eq!(reader.flush(), None);
         assert_eq!(
             reader.feed(&[b"\x1b[".as_slice(), &[b'1'; 40]].concat()).len(),

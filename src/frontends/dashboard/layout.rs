@@ -54,7 +54,7 @@ impl Pane {
 
 /// What the user has chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct PaneChoice {
     /// The pane with the focus.
     pub focus: Pane,
     /// Which of the panes that share a place is shown there.
@@ -64,7 +64,7 @@ pub struct Choice {
 }
 
 /// The panes that are shown on `area`, without gaps except for a column between left and right.
-pub fn panes(area: Rect, choice: Choice) -> Vec<(Pane, Rect)> {
+pub fn panes(area: Rect, choice: PaneChoice) -> Vec<(Pane, Rect)> {
     let Some(left) = area.width.checked_sub(RIGHT + 1).filter(|left| *left >= LEAST_LEFT && !choice.zoomed)
     else {
         return vec![(choice.focus, area); (!area.is_empty()).into()];
@@ -115,7 +115,7 @@ mod tests {
         {
             let area = Rect::new(0, 1, width, height);
             for zoomed in [false, true] {
-                let choice = Choice { focus: Pane::Stack, tab: Pane::Maps, zoomed };
+                let choice = PaneChoice { focus: Pane::Stack, tab: Pane::Maps, zoomed };
                 let panes = panes(area, choice);
                 for (at, (pane, place)) in panes.iter().enumerate() {
                     assert_eq!(area.union(*place), area, "{pane:?} on {width}x{height}");
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_usual_terminal_shows_all_but_two_tabs() {
-        let choice = Choice { focus: Pane::Code, tab: Pane::Exits, zoomed: false };
+        let choice = PaneChoice { focus: Pane::Code, tab: Pane::Exits, zoomed: false };
         let shown = |height| panes(Rect::new(0, 1, 80, height), choice).into_iter().map(|(pane, _)| pane);
         let usual: Vec<_> = shown(22).collect();
         assert_eq!(usual, [Pane::Code, Pane::Screen, Pane::Registers, Pane::Stack, Pane::Exits]);

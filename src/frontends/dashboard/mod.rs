@@ -5,8 +5,8 @@
 //!                                ^------orders----------|
 //! ```
 //!
-//! [`feed`] reads the machine ten times a second through the request queue and carries out orders. [`state`] holds what
-//! is shown and what keys do; [`views`] makes cells of it; [`paint`] makes bytes of those that have changed. Nothing of it
+//! `feed` reads the machine ten times a second through the request queue and carries out orders. `state` holds what
+//! is shown and what keys do; `views` makes cells of it; `paint` makes bytes of those that have changed. Nothing of it
 //! exists in a run without `--dashboard`.
 
 mod feed;
@@ -31,8 +31,8 @@ use self::feed::{FeedHandle, Order};
 use self::keys::KeyReader;
 use self::sample::{Sample, Wanted};
 use self::serial_text::SerialText;
-use self::state::{Effect, State};
-use self::views::{Picture, ScreenContents};
+use self::state::{DashboardState, KeyEffect};
+use self::views::{DashboardPicture, ScreenContents};
 use super::menu::PREFIX;
 use super::messages::escaped;
 use super::pictures::line_at_end;
@@ -80,7 +80,7 @@ pub struct LastPicture {
 pub struct Dashboard {
     feed: FeedHandle,
     guest: String,
-    state: State,
+    state: DashboardState,
     serial: SerialText,
     keys: KeyReader,
     /// What the terminal shows.
@@ -139,7 +139,7 @@ impl Dashboard {
         Ok(Dashboard {
             feed: feed::start(caller, doorbell)?,
             guest: escaped(guest, &[]),
-            state: State::default(),
+            state: DashboardState::default(),
             serial: SerialText::default(),
             keys: KeyReader::default(),
             shown: Buffer::default(),
@@ -181,13 +181,13 @@ impl Dashboard {
     }
 
     /// True if the run ends.
-    fn act(&mut self, key: keys::Key) -> bool {
+    fn act(&mut self, key: keys::PressedKey) -> bool {
         let mut quit = false;
         for effect in self.state.key(key) {
             match effect {
-                Effect::Order(order) => self.feed.order(order),
-                Effect::Quit => quit = true,
-                Effect::Leave => self.left = true,
+                KeyEffect::Order(order) => self.feed.order(order),
+                KeyEffect::Quit => quit = true,
+                KeyEffect::Leave => self.left = true,
             }
         }
         quit
@@ -243,7 +243,7 @@ impl Dashboard {
         } else {
             ScreenContents::Serial(self.serial.last_lines(height.into()).collect())
         };
-        let picture = Picture { state: &self.state, guest: &self.guest, screen: &contents };
+        let picture = DashboardPicture { state: &self.state, guest: &self.guest, screen: &contents };
         let buffer = views::draw(&picture, width, height);
         if buffer.area != self.shown.area {
             out.extend_from_slice(CLEAR);

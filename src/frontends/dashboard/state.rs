@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::feed::{News, Order};
-use super::keys::Key;
-use super::layout::{Choice, Pane};
+use super::keys::PressedKey;
+use super::layout::{Pane, PaneChoice};
 use super::sample::{Listing, MappedRange, Sample, Wanted, Word};
 use crate::arch::Registers;
 use crate::machine::exit_counts::ExitCounts;
@@ -21,7 +21,7 @@ const RATE_TIME: Duration = Duration::from_secs(1);
 
 /// What a key has asked for outside of the dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum KeyEffect {
     /// Something of the machine.
     Order(Order),
     /// The end of the run.
@@ -43,7 +43,7 @@ pub struct Rate {
 
 /// The state of the dashboard.
 #[derive(Debug)]
-pub struct State {
+pub struct DashboardState {
     /// The machine, as it was read last.
     pub sample: Sample,
     /// The mapped ranges, as they were read last.
@@ -51,7 +51,7 @@ pub struct State {
     /// Exits by reason.
     pub rates: Vec<Rate>,
     /// The panes.
-    pub choice: Choice,
+    pub choice: PaneChoice,
     /// Index of the selected register among [`registers_shown`].
     pub register: usize,
     /// The first mapped range that is shown, which Enter follows.
@@ -81,13 +81,13 @@ pub struct State {
     lines: usize,
 }
 
-impl Default for State {
-    fn default() -> State {
-        State {
+impl Default for DashboardState {
+    fn default() -> DashboardState {
+        DashboardState {
             sample: Sample::default(),
             maps: Vec::new(),
             rates: Vec::new(),
-            choice: Choice { focus: Pane::Code, tab: Pane::Maps, zoomed: false },
+            choice: PaneChoice { focus: Pane::Code, tab: Pane::Maps, zoomed: false },
             register: 0,
             first_range: 0,
             help: false,
@@ -117,7 +117,7 @@ pub fn registers_shown(registers: &Registers) -> Vec<(&'static str, u64)> {
     all
 }
 
-impl State {
+impl DashboardState {
     /// What the next sample has to contain.
     pub fn wanted(&self) -> Wanted {
         let Wanted { code, stack, memory, .. } =
@@ -199,7 +199,7 @@ impl State {
     }
 
     /// Handles a key; keys for the guest do not come here.
-    pub fn key(&mut self, key: Key) -> Vec<Effect> {
+    pub fn key(&mut self, key: PressedKey) -> Vec<KeyEffect> {
         if self.help {
             self.help = false;
             return Vec::new();
@@ -208,30 +208,32 @@ impl State {
             return self.key_of_prompt(text, key);
         }
         match key {
-            Key::Tab => self.focus(self.choice.focus.neighbour(true)),
-            Key::BackTab => self.focus(self.choice.focus.neighbour(false)),
-            Key::Up => self.scroll(-1),
-            Key::Down => self.scroll(1),
-            Key::PageUp => self.scroll(-PAGE),
-            Key::PageDown => self.scroll(PAGE),
-            Key::Left => self.select_register(-1),
-            Key::Right => self.select_register(1),
-            Key::Home => self.go_home(),
-            Key::Char('z') => self.choice.zoomed = !self.choice.zoomed,
-            Key::Char('v') => self.other_screen = !self.other_screen,
-            Key::Char('?') => self.help = true,
-            _ if self.end.is_some() => return vec![Effect::Leave],
-            Key::Char('q') | Key::Ctrl('c') => return vec![Effect::Quit],
-            Key::Char('i') => {
+            PressedKey::Tab => self.focus(self.choice.focus.neighbour(true)),
+            PressedKey::BackTab => self.focus(self.choice.focus.neighbour(false)),
+            PressedKey::Up => self.scroll(-1),
+            PressedKey::Down => self.scroll(1),
+            PressedKey::PageUp => self.scroll(-PAGE),
+            PressedKey::PageDown => self.scroll(PAGE),
+            PressedKey::Left => self.select_register(-1),
+            PressedKey::Right => self.select_register(1),
+            PressedKey::Home => self.go_home(),
+            PressedKey::Char('z') => self.choice.zoomed = !self.choice.zoomed,
+            PressedKey::Char('v') => self.other_screen = !self.other_screen,
+            PressedKey::Char('?') => self.help = true,
+            _ if self.end.is_some() => return vec![KeyEffect::Leave],
+            PressedKey::Char('q') | PressedKey::Ctrl('c') => return vec![KeyEffect::Quit],
+            PressedKey::Char('i') => {
                 self.to_guest = true;
                 self.choice.focus = Pane::Screen;
             }
-            Key::Char('g') => self.prompt = Some(String::new()),
-            Key::Enter => self.follow_value(),
-            Key::Backspace => self.go_back(),
-            Key::Escape => self.choice.zoomed = false,
-            Key::Char(letter) => return self.command(letter).map(Effect::Order).into_iter().collect(),
-            Key::Ctrl(_) | Key::Other => {}
+            PressedKey::Char('g') => self.prompt = Some(String::new()),
+            PressedKey::Enter => self.follow_value(),
+            PressedKey::Backspace => self.go_back(),
+            PressedKey::Escape => self.choice.zoomed = false,
+            PressedKey::Char(letter) => {
+                return self.command(letter).map(KeyEffect::Order).into_iter().collect();
+            }
+            PressedKey::Ctrl(_) | PressedKey::Other => {}
         }
         Vec::new()
     }
@@ -258,13 +260,13 @@ impl State {
         Some(order)
     }
 
-    fn key_of_prompt(&mut self, mut text: String, key: Key) -> Vec<Effect> {
+    fn key_of_prompt(&mut self, mut text: String, key: PressedKey) -> Vec<KeyEffect> {
         match key {
-            Key::Enter if text.trim().is_empty() => return Vec::new(),
-            Key::Enter => return vec![Effect::Order(Order::Find(text.trim().to_owned()))],
-            Key::Escape | Key::Ctrl('c') => return Vec::new(),
-            Key::Backspace => _ = text.pop(),
-            Key::Char(letter) if text.len() < LONGEST_EXPRESSION => text.push(letter),
+            PressedKey::Enter if text.trim().is_empty() => return Vec::new(),
+            PressedKey::Enter => return vec![KeyEffect::Order(Order::Find(text.trim().to_owned()))],
+            PressedKey::Escape | PressedKey::Ctrl('c') => return Vec::new(),
+            PressedKey::Backspace => _ = text.pop(),
+            PressedKey::Char(letter) if text.len() < LONGEST_EXPRESSION => text.push(letter),
             _ => {}
         }
         self.prompt = Some(text);

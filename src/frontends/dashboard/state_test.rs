@@ -21,26 +21,26 @@ fn running() -> Sample {
     Sample { status: Some(RunStatus::Running), ..stopped_at(0x1000) }
 }
 
-fn state(sample: Sample) -> State {
-    let mut state = State::default();
+fn state(sample: Sample) -> DashboardState {
+    let mut state = DashboardState::default();
     state.take_sample(sample, Instant::now());
     state
 }
 
-fn keys(state: &mut State, keys: &str) -> Vec<Effect> {
+fn keys(state: &mut DashboardState, keys: &str) -> Vec<KeyEffect> {
     keys.chars()
         .flat_map(|letter| match letter {
-            '\n' => state.key(Key::Enter),
-            '\t' => state.key(Key::Tab),
-            '^' => state.key(Key::Up),
-            'v' => state.key(Key::Down),
-            letter => state.key(Key::Char(letter)),
+            '\n' => state.key(PressedKey::Enter),
+            '\t' => state.key(PressedKey::Tab),
+            '^' => state.key(PressedKey::Up),
+            'v' => state.key(PressedKey::Down),
+            letter => state.key(PressedKey::Char(letter)),
         })
         .collect()
 }
 
-fn order(order: Order) -> Vec<Effect> {
-    vec![Effect::Order(order)]
+fn order(order: Order) -> Vec<KeyEffect> {
+    vec![KeyEffect::Order(order)]
 }
 
 #[test]
@@ -49,11 +49,11 @@ fn letters_are_commands_for_the_machine() {
     assert_eq!(keys(&mut stopped, "s"), order(Order::Step));
     assert_eq!(keys(&mut stopped, "n"), order(Order::Next));
     assert_eq!(keys(&mut stopped, "c"), order(Order::Resume));
-    assert_eq!(keys(&mut stopped, "q"), [Effect::Quit]);
+    assert_eq!(keys(&mut stopped, "q"), [KeyEffect::Quit]);
     assert_eq!(keys(&mut stopped, "x"), []);
     assert_eq!(stopped.message, "`x` is no command; ? lists them");
     let mut running = state(running());
-    assert_eq!(keys(&mut running, "psn").as_slice(), [(); 3].map(|()| Effect::Order(Order::Pause)));
+    assert_eq!(keys(&mut running, "psn").as_slice(), [(); 3].map(|()| KeyEffect::Order(Order::Pause)));
 }
 
 #[test]
@@ -62,9 +62,9 @@ fn a_breakpoint_is_set_at_the_cursor_of_the_code() {
     assert_eq!(keys(&mut state, "b"), order(Order::ToggleBreakpoint(0x1000)));
     assert_eq!(keys(&mut state, "vvv^b"), order(Order::ToggleBreakpoint(0x1002)));
     assert_eq!(state.wanted().code, Some(0x1002));
-    state.key(Key::Home);
+    state.key(PressedKey::Home);
     assert_eq!(state.wanted().code, None, "it follows RIP again");
-    state.key(Key::PageUp);
+    state.key(PressedKey::PageUp);
     assert_eq!(state.wanted().code, Some(0x0FF8));
     state.take_sample(stopped_at(0x1001), Instant::now());
     assert_eq!(state.wanted().code, None, "a new stop is shown");
@@ -93,14 +93,14 @@ fn enter_follows_pointers_and_backspace_goes_back() {
     // RIP, RFLAGS, RAX.
     keys(&mut state, "\tvv\n");
     assert_eq!((state.choice.focus, state.wanted().memory), (Pane::Memory, Some(0x1234)));
-    state.key(Key::BackTab);
+    state.key(PressedKey::BackTab);
     keys(&mut state, "v");
     state.sample.stack.middle = 1;
     keys(&mut state, "\n");
     assert_eq!((state.choice.focus, state.wanted().memory), (Pane::Memory, Some(0x8009)));
-    state.key(Key::Backspace);
+    state.key(PressedKey::Backspace);
     assert_eq!(state.wanted().memory, Some(0x1234));
-    state.key(Key::Backspace);
+    state.key(PressedKey::Backspace);
     assert_eq!(state.wanted().memory, Some(0x1234), "there is nothing before it");
 }
 
@@ -109,21 +109,21 @@ fn the_cursor_stays_among_the_registers() {
     let mut state = state(stopped_at(0x1000));
     keys(&mut state, "\t");
     for (key, at) in [
-        (Key::Up, 0),
-        (Key::Down, 1),
-        (Key::Down, 2),
-        (Key::Right, 3),
-        (Key::Down, 5),
-        (Key::Left, 4),
-        (Key::Up, 2),
-        (Key::Up, 1),
-        (Key::Up, 0),
-        (Key::Left, 0),
+        (PressedKey::Up, 0),
+        (PressedKey::Down, 1),
+        (PressedKey::Down, 2),
+        (PressedKey::Right, 3),
+        (PressedKey::Down, 5),
+        (PressedKey::Left, 4),
+        (PressedKey::Up, 2),
+        (PressedKey::Up, 1),
+        (PressedKey::Up, 0),
+        (PressedKey::Left, 0),
     ] {
         state.key(key);
         assert_eq!(state.register, at, "{key:?}");
     }
-    (0..40).for_each(|_| _ = state.key(Key::Down));
+    (0..40).for_each(|_| _ = state.key(PressedKey::Down));
     assert!(state.register < 18);
 }
 
@@ -131,12 +131,12 @@ fn the_cursor_stays_among_the_registers() {
 fn an_expression_is_typed_and_its_address_shown() {
     let mut state = state(stopped_at(0x1000));
     assert_eq!(keys(&mut state, "gmaix"), [], "letters are part of it");
-    state.key(Key::Backspace);
+    state.key(PressedKey::Backspace);
     assert_eq!(keys(&mut state, "n\n"), order(Order::Find("main".to_owned())));
     state.take_news(News::Found(0x4000), Instant::now());
     assert_eq!(state.wanted().code, Some(0x4000));
     keys(&mut state, "g12");
-    state.key(Key::Escape);
+    state.key(PressedKey::Escape);
     assert_eq!((keys(&mut state, "g\n"), state.prompt.as_ref()), (vec![], None), "nothing is typed");
     state.choice.focus = Pane::Memory;
     state.take_news(News::Found(0x5000), Instant::now());
@@ -151,28 +151,36 @@ fn after_the_end_any_other_key_leaves() {
     assert!(state.is_stopped(), "what was read before the end is not shown any more");
     assert_eq!(keys(&mut state, "\t^z?"), []);
     assert_eq!(keys(&mut state, "q"), [], "it ends the help");
-    assert_eq!(keys(&mut state, "s"), [Effect::Leave]);
-    assert_eq!(state.key(Key::Ctrl('c')), [Effect::Leave]);
+    assert_eq!(keys(&mut state, "s"), [KeyEffect::Leave]);
+    assert_eq!(state.key(PressedKey::Ctrl('c')), [KeyEffect::Leave]);
 }
 
 #[test]
 fn any_keys_on_any_sample_leave_the_state_usable() {
     for sample in [Sample::default(), running(), stopped_at(0x1000)] {
         let mut state = state(sample);
-        let all =
-            [Key::Up, Key::Down, Key::PageUp, Key::Home, Key::Left, Key::Right, Key::Enter, Key::Backspace];
+        let all = [
+            PressedKey::Up,
+            PressedKey::Down,
+            PressedKey::PageUp,
+            PressedKey::Home,
+            PressedKey::Left,
+            PressedKey::Right,
+            PressedKey::Enter,
+            PressedKey::Backspace,
+        ];
         for pane in Pane::ALL {
             state.choice.focus = pane;
             all.into_iter().chain(all.into_iter().rev()).for_each(|key| _ = state.key(key));
         }
-        assert_eq!(keys(&mut state, "q"), [Effect::Quit]);
+        assert_eq!(keys(&mut state, "q"), [KeyEffect::Quit]);
     }
 }
 
 #[test]
 fn rates_are_measured_over_a_second() {
     let start = Instant::now();
-    let mut state = State::default();
+    let mut state = DashboardState::default();
     let sample = |port_reads| {
         let mut exits = ExitCounts::default();
         exits.count_port_reads(port_reads);

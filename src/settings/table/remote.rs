@@ -171,6 +171,16 @@ pub(super) static REMOTE: &[OptionSpec] = &[
         keys: &[Key::same("debug", "magic-break")],
     },
     OptionSpec {
+        long: "explain",
+        takes: OptionArgument::Maybe("yes|no"),
+        repeatable: false,
+        default: Some("no"),
+        allowed: YES_NO,
+        help: "Find a triple fault by a second run in steps where the host has reset the registers",
+        set: |draft, text| values::boolean(text).map(|on| draft.settings.explain = on),
+        keys: &[Key::same("debug", "explain")],
+    },
+    OptionSpec {
         long: "report",
         takes: OptionArgument::Value("FILE"),
         repeatable: false,

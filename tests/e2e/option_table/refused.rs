@@ -226,6 +226,11 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
          --console or --dashboard (or `enable = yes` to [gdb-server] or [console] in the config file).",
     ),
     (
+        "--explain",
+        "--explain --cpus=2",
+        "--explain: a guest with several CPUs does not do the same a second time",
+    ),
+    (
         "--consoleport",
         "--consoleport 0",
         "--consoleport: `0` is not a TCP port; allowed: a TCP port from 1 to 65535, \

@@ -4,7 +4,7 @@ use ratatui_core::style::{Color, Modifier, Style};
 use ratatui_core::text::{Line, Span};
 
 use super::super::sample::{CodeLine, Listing, Word};
-use super::super::state::{State, registers_shown};
+use super::super::state::{DashboardState, registers_shown};
 use super::{CHANGED, CURSOR, DIM, SYMBOL};
 use crate::arch::Registers;
 
@@ -31,7 +31,11 @@ const FLAGS: [(u32, &str); 11] = [
 ];
 
 /// Instructions around the one with the cursor.
-pub(super) fn code(state: &State, (width, height): (usize, usize), focused: bool) -> Vec<Line<'static>> {
+pub(super) fn code(
+    state: &DashboardState,
+    (width, height): (usize, usize),
+    focused: bool,
+) -> Vec<Line<'static>> {
     let here = state.sample.registers.map(|registers| registers.next_instruction());
     let cursor = state.code_address();
     let (mut lines, mut middle) = (Vec::new(), 0);
@@ -84,7 +88,7 @@ fn address_text(address: u64, width: usize) -> String {
 }
 
 /// The registers of the CPU.
-pub(super) fn registers(state: &State, focused: bool) -> Vec<Line<'static>> {
+pub(super) fn registers(state: &DashboardState, focused: bool) -> Vec<Line<'static>> {
     let Some(registers) = &state.sample.registers else {
         return vec![Line::styled("the host does not return them", DIM)];
     };
@@ -121,7 +125,7 @@ pub(super) fn registers(state: &State, focused: bool) -> Vec<Line<'static>> {
 }
 
 fn register_spans(
-    state: &State,
+    state: &DashboardState,
     name: &'static str,
     value: u64,
     registers: &Registers,
@@ -185,7 +189,7 @@ fn characters(value: u64, size: u8) -> String {
 }
 
 /// Words at the address that was followed.
-pub(super) fn memory(state: &State, size: (usize, usize), focused: bool) -> Vec<Line<'static>> {
+pub(super) fn memory(state: &DashboardState, size: (usize, usize), focused: bool) -> Vec<Line<'static>> {
     match state.wanted().memory {
         None => vec![Line::styled("Enter on a value, or g, shows memory here", DIM)],
         Some(_) => words(&state.sample.memory, size, focused),
@@ -193,7 +197,7 @@ pub(super) fn memory(state: &State, size: (usize, usize), focused: bool) -> Vec<
 }
 
 /// The mapped ranges.
-pub(super) fn maps(state: &State, focused: bool) -> Vec<Line<'static>> {
+pub(super) fn maps(state: &DashboardState, focused: bool) -> Vec<Line<'static>> {
     if state.maps.is_empty() {
         return vec![Line::styled("paging is off", DIM)];
     }
@@ -216,7 +220,7 @@ pub(super) fn maps(state: &State, focused: bool) -> Vec<Line<'static>> {
 }
 
 /// Exits by reason.
-pub(super) fn exits(state: &State) -> Vec<Line<'static>> {
+pub(super) fn exits(state: &DashboardState) -> Vec<Line<'static>> {
     let rates = state.rates.iter().filter(|rate| rate.count > 0);
     let line = |rate: &super::super::state::Rate| {
         Line::from(vec![

@@ -10,7 +10,7 @@ use ratatui_core::text::{Line, Span};
 
 pub use self::screen::ScreenContents;
 use super::layout::{Pane, panes};
-use super::state::State;
+use super::state::DashboardState;
 use crate::arch::{Mode, Registers};
 use crate::supervisor::stopped_machine::RunStatus;
 
@@ -49,9 +49,9 @@ pub(super) const CURSOR: Style = Style::new().add_modifier(Modifier::REVERSED);
 pub(super) const CHANGED: Style = Style::new().fg(Color::LightYellow).add_modifier(Modifier::BOLD);
 
 /// All that is drawn.
-pub struct Picture<'a> {
+pub struct DashboardPicture<'a> {
     /// The state of the dashboard.
-    pub state: &'a State,
+    pub state: &'a DashboardState,
     /// Name of the guest.
     pub guest: &'a str,
     /// What the guest shows.
@@ -59,7 +59,7 @@ pub struct Picture<'a> {
 }
 
 /// Draws the dashboard on a terminal of this size.
-pub fn draw(picture: &Picture<'_>, width: u16, height: u16) -> Buffer {
+pub fn draw(picture: &DashboardPicture<'_>, width: u16, height: u16) -> Buffer {
     let area = Rect::new(0, 0, width, height);
     let mut buffer = Buffer::empty(area);
     let state = picture.state;
@@ -97,7 +97,7 @@ fn draw_lines(buffer: &mut Buffer, place: Rect, lines: &[Line<'_>]) {
     }
 }
 
-fn draw_pane(buffer: &mut Buffer, picture: &Picture<'_>, pane: Pane, place: Rect) {
+fn draw_pane(buffer: &mut Buffer, picture: &DashboardPicture<'_>, pane: Pane, place: Rect) {
     let state = picture.state;
     let inside = Rect::new(place.x, place.y + 1, place.width, place.height.saturating_sub(1));
     let size = (usize::from(inside.width), usize::from(inside.height));
@@ -126,7 +126,7 @@ fn draw_pane(buffer: &mut Buffer, picture: &Picture<'_>, pane: Pane, place: Rect
 }
 
 /// The guest, what it does and where; and the CPU.
-fn status_line(picture: &Picture<'_>) -> Line<'static> {
+fn status_line(picture: &DashboardPicture<'_>) -> Line<'static> {
     let sample = &picture.state.sample;
     let place = match (&sample.place, &sample.registers) {
         (Some(place), _) => format!(" at {place}"),
@@ -160,7 +160,7 @@ fn mode(registers: &Registers) -> String {
     format!("{mode}, ring {}", registers.ring())
 }
 
-fn bottom_lines(state: &State, width: usize) -> Vec<Line<'static>> {
+fn bottom_lines(state: &DashboardState, width: usize) -> Vec<Line<'static>> {
     if let Some(end) = &state.end {
         let mut lines: Vec<Line<'static>> = end
             .lines()

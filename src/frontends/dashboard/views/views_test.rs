@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use super::super::keys::Key;
+use super::super::keys::PressedKey;
 use super::super::sample::{CodeLine, Listing, Sample, Word};
 use super::*;
 use crate::devices::vga::{Vga, VideoFrame};
@@ -33,8 +33,8 @@ fn sample() -> Sample {
     }
 }
 
-fn state() -> State {
-    let mut state = State::default();
+fn state() -> DashboardState {
+    let mut state = DashboardState::default();
     state.take_sample(sample(), Instant::now());
     state
 }
@@ -43,8 +43,8 @@ fn serial() -> ScreenContents {
     ScreenContents::Serial(vec!["Hello".to_owned()])
 }
 
-fn drawn(state: &State, screen: &ScreenContents, width: u16, height: u16) -> Buffer {
-    draw(&Picture { state, guest: "a.elf", screen }, width, height)
+fn drawn(state: &DashboardState, screen: &ScreenContents, width: u16, height: u16) -> Buffer {
+    draw(&DashboardPicture { state, guest: "a.elf", screen }, width, height)
 }
 
 /// The text of a buffer, row by row, without the spaces at the end.
@@ -87,27 +87,27 @@ fn a_changed_register_has_a_star_and_a_colour() {
 #[test]
 fn the_cursor_is_reversed_in_the_pane_with_the_focus() {
     let mut state = state();
-    let reversed = |state: &State| {
+    let reversed = |state: &DashboardState| {
         let buffer = drawn(state, &serial(), 80, 24);
         let rows = (1..23).filter(|y| buffer[(40, *y)].modifier.contains(Modifier::REVERSED));
         (buffer[(5, 4)].modifier.contains(Modifier::REVERSED), rows.collect::<Vec<_>>())
     };
     assert_eq!(reversed(&state), (true, vec![]));
-    state.key(Key::Tab);
+    state.key(PressedKey::Tab);
     assert_eq!(reversed(&state), (false, vec![1, 2]), "title and RIP");
-    state.key(Key::Tab);
+    state.key(PressedKey::Tab);
     assert_eq!(reversed(&state), (false, vec![12, 13]), "title and top of the stack");
 }
 
 #[test]
 fn one_pane_can_have_all_the_room() {
     let mut state = state();
-    state.key(Key::Tab);
-    state.key(Key::Char('z'));
+    state.key(PressedKey::Tab);
+    state.key(PressedKey::Char('z'));
     let shown = rows(&drawn(&state, &serial(), 80, 24));
     assert!(shown[1].starts_with("─ Registers ─") && shown[2].starts_with("RIP 0000000000001001"));
     assert_eq!(shown[14], "CS 0000  SS 0000  DS 0000  ES 0000  TR 0000");
-    state.key(Key::Char('?'));
+    state.key(PressedKey::Char('?'));
     let help = rows(&drawn(&state, &serial(), 80, 24));
     assert_eq!((help[1].as_str(), help[23].as_str()), ("p           pause the guest", "any key goes back"));
     assert!(HELP.lines().count() <= 22 && HELP.lines().all(|line| line.len() <= 80));
