@@ -295,6 +295,7 @@ mod tests {
         (&["a.elf"], "--console", "console=127.0.0.1:9000"),
         (&["a.elf"], "--consoleport=9001", "console=127.0.0.1:9001"),
         (&["a.elf", "--console"], "--magic-break", "magic-break=yes"),
+        (&["a.elf"], "--explain", "explain=yes"),
         (&["a.elf"], "--report=crash.json", "report=crash.json"),
         (&["a.elf"], "--core=crash.core", "core=crash.core"),
         (&[], "--restore=a.kvmstate", "restore=a.kvmstate"),

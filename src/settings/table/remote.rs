@@ -176,7 +176,7 @@ pub(super) static REMOTE: &[OptionSpec] = &[
         repeatable: false,
         default: Some("no"),
         allowed: YES_NO,
-        help: "Find a triple fault by a second run in steps where the host has reset the registers",
+        help: "Run again in steps to a triple fault that hides its cause",
         set: |draft, text| values::boolean(text).map(|on| draft.settings.explain = on),
         keys: &[Key::same("debug", "explain")],
     },
