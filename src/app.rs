@@ -278,6 +278,7 @@ impl Run {
         let (machine_outputs, output_reader) = output_queue(doorbell.clone());
         let inputs = Inputs::new();
         let mut machine = make(inputs.clone(), machine_outputs)?;
+        machine.recorder_mut().set_logged(settings.log.trace);
         new_machine::add_symbols(&mut machine, settings)?;
         let first = explain::prepare(&mut machine, settings)?;
         let (requests, caller) = RequestQueue::new(inputs.clone());
@@ -352,7 +353,7 @@ impl Run {
             || self.console.is_some()
             || self.debug_server.is_some()
             || self.has_dashboard;
-        let outcome = match has_requests {
+        let outcome = match has_requests || settings.log.trace.needs_stops() {
             true => {
                 let server = self.debugger.as_ref();
                 let arch = settings.gdb_arch.unwrap_or_else(|| self.machine.gdb_arch());
@@ -361,6 +362,7 @@ impl Run {
                 let services = Services {
                     commands: Arc::new(ControlCommands),
                     migrator: self.migrator,
+                    trace: settings.log.trace,
                     // The dashboard shows it, and would be written over.
                     stop_notice: (!self.has_dashboard).then(|| StopNotice {
                         print: tell_during_run,

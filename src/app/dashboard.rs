@@ -10,7 +10,7 @@ use crate::frontends::session::SessionError;
 use crate::machine::outcome::status;
 use crate::machine::output::Doorbell;
 use crate::machine::{Machine, Outcome};
-use crate::settings::{DashboardMode, Settings};
+use crate::settings::{DashboardMode, Settings, TraceSpec};
 use crate::supervisor;
 use crate::supervisor::request_queue::RequestSender;
 use crate::supervisor::session::Services;
@@ -50,7 +50,12 @@ pub(super) fn last_picture(machine: &mut Machine, outcome: &Outcome, message: &s
     if matches!(outcome, Outcome::TimedOut | Outcome::Quit | Outcome::Terminated(_)) {
         return None;
     }
-    let services = Services { commands: Arc::new(ControlCommands), migrator: None, stop_notice: None };
+    let services = Services {
+        commands: Arc::new(ControlCommands),
+        migrator: None,
+        trace: TraceSpec::default(),
+        stop_notice: None,
+    };
     let sample = supervisor::run::view(machine, services, |machine| {
         Sample::take(machine, &Dashboard::wanted_at_end())
     });

@@ -1,3 +1,5 @@
+#[path = "catch_test.rs"]
+mod catch;
 #[path = "console_test.rs"]
 mod console;
 #[path = "documents_test.rs"]

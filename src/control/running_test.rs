@@ -10,7 +10,7 @@ use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{CpuId, Machine, MachineSpec, Outcome};
-use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule, TraceSpec};
 use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::request_queue::{RequestQueue, RequestSender, RunOver};
 use crate::supervisor::run::run;
@@ -48,7 +48,12 @@ fn while_running<T: Send + 'static>(
     };
     let mut machine = Machine::new((image, found), spec, inputs.clone(), ours).unwrap();
     let (queue, caller) = RequestQueue::new(inputs);
-    let services = Services { commands: Arc::new(ControlCommands), migrator: None, stop_notice: None };
+    let services = Services {
+        commands: Arc::new(ControlCommands),
+        migrator: None,
+        trace: TraceSpec::default(),
+        stop_notice: None,
+    };
     let user = std::thread::spawn(move || user(caller));
     let outcome = run(&mut machine, None, wait, &queue, services);
     drop(queue);

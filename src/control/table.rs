@@ -2,8 +2,8 @@
 
 use super::command::{Availability, Command, KnownFrom, command, no_more};
 use super::commands::{
-    crash_files, examine, find, interrupts, lint, machine, memory, migration, paging, pci, points, recorded,
-    registers, running, screen_and_keyboard, segments, snapshots, state, stepping, symbols,
+    catch, crash_files, examine, find, interrupts, lint, machine, memory, migration, paging, pci, points,
+    recorded, registers, running, screen_and_keyboard, segments, snapshots, state, stepping, symbols,
 };
 use super::error::CommandError;
 use crate::settings::closest::closest;
@@ -171,6 +171,12 @@ pub(super) const COMMANDS: &[Command] = &[
     command("delete", "[NUMBER]", "delete a breakpoint or log point, or all", points::delete),
     command("info breakpoints", "", "the same as `breaks`", points::list),
     command("catch int3", "on|off", "stop the guest at its own int3 instructions (off)", machine::catch_int3),
+    command(
+        "catch",
+        "[EXCEPTION|NUMBER|all on|off]",
+        "stop the guest at the first instruction of its handler of an exception: pf, gp, ud, df, de and others",
+        catch::exceptions,
+    ),
     command("step", "[COUNT]", "execute COUNT (1) instructions and pause", stepping::step)
         .known_from(Bochs)
         .only(CommandSource::Console, STEP),

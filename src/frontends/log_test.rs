@@ -7,6 +7,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tracing::Level;
 
 use super::*;
+use crate::settings::TraceSpec;
 
 /// Lines of a flood, more than fit into memory at once.
 const MANY: usize = 2000;
@@ -34,6 +35,7 @@ impl Place {
             level: Level::INFO,
             filter: String::new(),
             format: LogFormat::Text,
+            trace: TraceSpec::default(),
         }
     }
 
@@ -177,6 +179,7 @@ fn an_unwritable_log_file_is_an_error_only_if_the_user_chose_it() {
         level: Level::INFO,
         filter: String::new(),
         format: LogFormat::Text,
+        trace: TraceSpec::default(),
     };
     let error = start(&chosen, DisplayMode::Auto, Vec::new).unwrap_err().to_string();
     assert!(error.starts_with("cannot write the log file `/nowhere/at/all.log`: No such file"), "{error}");

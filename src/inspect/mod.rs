@@ -1,6 +1,7 @@
 //! Read-only views of a stopped machine, and the crash report, as values.
 
 pub mod backtrace;
+pub mod code_search;
 pub mod core_file;
 pub mod crash;
 pub mod device_view;
@@ -19,7 +20,6 @@ pub mod fuzzing;
 pub mod hexdump;
 mod interrupt_frame;
 pub mod lint;
-pub mod magic_instructions;
 pub mod mappings;
 pub mod maps;
 pub mod names;

@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::CpuId;
 pub use super::occurrence::{InterruptController, Occurrence};
+use crate::settings::TraceSpec;
 
 /// Occurrences that are kept.
 const CAPACITY: usize = 256;
@@ -42,17 +43,6 @@ struct Entry {
 
 const _: () = assert!(size_of::<Entry>() <= 32, "recording is one store of at most 32 bytes");
 
-/// What of the occurrences is written to the log as it happens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoggedOccurrences {
-    /// Interrupts that are injected.
-    pub interrupts: bool,
-    /// Accesses to devices.
-    pub io: bool,
-    /// Resets, and what else changes the mode of a processor.
-    pub mode: bool,
-}
-
 /// The last occurrences, and how often each port was accessed.
 #[derive(Clone, Debug)]
 pub struct FlightRecorder {
@@ -62,7 +52,7 @@ pub struct FlightRecorder {
     /// Accesses of each port. Pages without an accessed port cost no memory.
     ports: Box<[u64]>,
     logs: bool,
-    logged: LoggedOccurrences,
+    logged: TraceSpec,
     created: Instant,
 }
 
@@ -74,7 +64,7 @@ impl Default for FlightRecorder {
             count: 0,
             ports: vec![0; PORTS].into_boxed_slice(),
             logs: false,
-            logged: LoggedOccurrences::default(),
+            logged: TraceSpec::default(),
             created: Instant::now(),
         }
     }
@@ -104,8 +94,8 @@ impl FlightRecorder {
     }
 
     /// Sets what is written to the log from now on.
-    pub fn set_logged(&mut self, logged: LoggedOccurrences) {
-        (self.logs, self.logged) = (logged != LoggedOccurrences::default(), logged);
+    pub fn set_logged(&mut self, logged: TraceSpec) {
+        (self.logs, self.logged) = (logged != TraceSpec::default(), logged);
     }
 
     #[cold]

@@ -43,6 +43,7 @@ fn a_guest_alone_runs_with_the_defaults() {
             level: Level::INFO,
             filter: String::new(),
             format: LogFormat::Text,
+            trace: TraceSpec::default(),
         },
         timeout: None,
         no_reboot: false,

@@ -11,7 +11,7 @@ use super::{
     BootKind, BootSpec, CONSOLE_PORT, ClockMode, ConsoleSpec, CrashFiles, DashboardMode, DiskInterface,
     DiskMode, DiskSpec, DisplayMode, GdbSpec, IrqchipMode, KeyTarget, LayoutName, LogFormat, LogSpec,
     MOST_DISKS, MOST_VIRTIO_DISKS, MigrationSecurity, MouseMode, PictureMode, Schedule, SerialBackend,
-    Settings, SettingsError, ValueOrigin, VgaMode,
+    Settings, SettingsError, TraceSpec, ValueOrigin, VgaMode,
 };
 
 /// The source of the value being set.
@@ -135,6 +135,7 @@ impl Draft {
                     level: tracing::Level::ERROR,
                     filter: String::new(),
                     format: LogFormat::Text,
+                    trace: TraceSpec::default(),
                 },
                 timeout: None,
                 no_reboot: false,

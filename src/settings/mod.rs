@@ -46,7 +46,7 @@ pub use boot_spec::{
 };
 pub use crash_files::CrashFiles;
 pub use error::{SettingsError, ValueOrigin};
-pub use log_spec::{LogFormat, LogSpec};
+pub use log_spec::{LogFormat, LogSpec, TraceSpec};
 pub use machine_modes::{ClockMode, IrqchipMode, LayoutName, Schedule};
 pub use reference::reference;
 pub use spellings::{Note, reference as from_qemu};

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     ClockMode, DashboardMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode, KeyTarget,
     LayoutName, LogFormat, MigrationSecurity, ModuleSpec, MouseMode, PictureMode, Schedule, SerialBackend,
-    Settings, SymbolFileSpec, VgaBiosSpec, VgaMode,
+    Settings, SymbolFileSpec, TraceSpec, VgaBiosSpec, VgaMode,
 };
 
 impl Settings {
@@ -125,6 +125,9 @@ impl Settings {
         }
         if let Some(console) = &self.console {
             all.push(("console", console.address.to_string()));
+        }
+        if self.log.trace != TraceSpec::default() {
+            all.push(("trace", self.log.trace.to_string()));
         }
         if self.magic_break {
             all.push(("magic-break", "yes".to_owned()));
@@ -288,6 +291,7 @@ mod tests {
         (&["a.elf"], "--log-level=debug", "log-level=debug"),
         (&["a.elf"], "--log-filter=kvm::boot=trace", "log-filter=kvm::boot=trace"),
         (&["a.elf"], "--log-format=json", "log-format=json"),
+        (&["a.elf"], "--trace=mode,io", "trace=io,mode"),
         (&["a.elf"], "--gdb=1235", "gdb=127.0.0.1:1235"),
         (&["a.elf"], "--gdb-nowait", "gdb-nowait=127.0.0.1:1234"),
         (&["a.elf", "--gdb"], "--gdb-arch=i8086", "gdb-arch=i8086"),

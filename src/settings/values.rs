@@ -11,7 +11,8 @@ use tracing_subscriber::filter::Targets;
 use super::{
     BootKind, ClockMode, DashboardMode, DiskInterface, DiskMode, DiskSpec, DisplayMode, EntryAddress,
     GdbArch, IrqchipMode, KeyTarget, LayoutName, LogFormat, MAX_RAM, MOST_CPUS, ModuleSpec, MouseMode,
-    Password, PictureMode, RAM_GRANULE, Schedule, SerialBackend, SymbolFileSpec, VgaBiosSpec, VgaMode,
+    Password, PictureMode, RAM_GRANULE, Schedule, SerialBackend, SymbolFileSpec, TraceSpec, VgaBiosSpec,
+    VgaMode,
 };
 
 /// Longest `--timeout`: one year. Deadlines computed from it cannot overflow a clock.
@@ -363,6 +364,11 @@ pub(super) fn log_format(text: &str) -> ParseResult<LogFormat> {
         "json" => Ok(LogFormat::Json),
         _ => refuse("is not a log format"),
     }
+}
+
+/// Kinds of what the guest does, between commas.
+pub(super) fn trace(text: &str) -> ParseResult<TraceSpec> {
+    TraceSpec::parse(text).or_else(|unknown| refuse(&format!("names `{unknown}`, which cannot be traced")))
 }
 
 /// A list of targets with their levels, checked and returned unchanged.

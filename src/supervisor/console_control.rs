@@ -39,8 +39,11 @@ impl Supervisor<'_> {
     /// attention or the run ends.
     pub(crate) fn run_to_console_stop(&mut self) {
         let steps = self.actions.any_steps();
-        let stops =
-            !self.session.points.is_empty() || self.session.switches.catch_int3 || self.machine.magic_break();
+        let stops = !self.session.points.is_empty()
+            || self.session.switches.catch_int3
+            || self.session.catches.any()
+            || self.services.trace.mode
+            || self.machine.magic_break();
         if !stops && !steps {
             self.state.release_console_control();
             return;

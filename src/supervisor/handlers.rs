@@ -41,12 +41,17 @@ impl Handlers {
 }
 
 fn entries(guest: &GuestMemory, registers: &Registers) -> [Option<u64>; 4] {
-    // The guest may have written anything there, and the host takes no breakpoint where no address can be.
-    let possible = |address: &u64| is_canonical(registers.system.cr4, *address);
-    VECTORS.map(|vector| entry(guest, registers, vector).filter(possible))
+    VECTORS.map(|vector| entry(guest, registers, vector))
 }
 
-fn entry(guest: &GuestMemory, registers: &Registers, vector: u8) -> Option<u64> {
+/// Linear address of the handler of a vector; `None` if there is none that can be used.
+pub(super) fn entry(guest: &GuestMemory, registers: &Registers, vector: u8) -> Option<u64> {
+    // The guest may have written anything there, and the host takes no breakpoint where no address can be.
+    target(guest, registers, vector).filter(|address| is_canonical(registers.system.cr4, *address))
+}
+
+/// Where the gate of a vector leads.
+fn target(guest: &GuestMemory, registers: &Registers, vector: u8) -> Option<u64> {
     let entry = GateEntry::of(registers, vector)?;
     let mut bytes = [0; MAX_GATE_SIZE];
     let place = &mut bytes[..entry.size()];

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::run_control::{Advance, Stop, Supervisor};
 use crate::arch::Registers;
 use crate::devices::debugger_port;
-use crate::inspect::magic_instructions::{self, BYTES};
+use crate::inspect::code_search::{self, BYTES, Sought};
 use crate::inspect::translate::translate;
 use crate::kvm::HostError;
 
@@ -45,7 +45,7 @@ impl Supervisor<'_> {
         if !self.machine.magic_break() {
             return;
         }
-        let (addresses, more) = magic_instructions::find(self.machine, MOST);
+        let (addresses, more) = code_search::find(self.machine, Sought::MagicBreakpoint, MOST);
         info!("magic breakpoints: {} in the guest file", addresses.len());
         if more {
             warn!("the guest file has more magic breakpoints: only the first {MOST} stop the guest");

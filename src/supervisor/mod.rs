@@ -16,12 +16,14 @@
 //! | `command_interpreter` | how command lines reach the room that knows the commands |
 //! | `stopped_machine` | a stopped machine as commands and requests see it |
 //! | `machine_access` | the implementation of that for the supervisor |
+//! | `mode_trace` | changes of the processors' modes in the log |
 //! | `session` | what commands have set |
 //! | `migrator` | how a migration is started |
 //! | `notice` | what consoles are sent without having asked |
 //! | `points` | breakpoints and log points that commands set |
 //! | `stop_classification` | how a stop at such a point is decided |
 //! | `magic_breakpoints` | stops that the guest asks for itself |
+//! | `exception_catch` | exceptions that stop the guest, or are logged, in its own handler |
 //! | `watchpoints` | data whose accesses stop the guest: by debug registers or by protected pages |
 //! | `debug_facilities` | all that stops the guest, in one place |
 //! | `technique` | what breakpoints are made of on this host |
@@ -38,6 +40,7 @@ pub(crate) mod breakpoints;
 pub mod command_interpreter;
 mod console_control;
 pub(crate) mod debug_facilities;
+pub mod exception_catch;
 pub(crate) mod explain;
 pub mod facilities;
 pub(crate) mod front_end;
@@ -48,6 +51,7 @@ mod machine_access;
 mod magic_breakpoints;
 pub(crate) mod memory;
 pub mod migrator;
+mod mode_trace;
 pub mod notice;
 mod per_cpu;
 pub(crate) mod periodic_attention;

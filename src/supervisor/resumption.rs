@@ -133,6 +133,8 @@ impl Supervisor<'_> {
             let (registers, pc) = self.position_of(cpu)?;
             positions.push((cpu, registers, pc));
         }
+        self.find_handlers(&positions);
+        self.trace_modes(&positions);
         for (cpu, registers, pc) in &positions {
             // A CPU that is halted has not reached the instruction yet.
             if !self.machine.cpu(*cpu).is_halted() && self.has_magic_breakpoint(registers, *pc) {
@@ -169,6 +171,7 @@ impl Supervisor<'_> {
         // Memory may have something else there than the guest file, which stays as it is.
         let without_register: Vec<u64> = addresses
             .chain(magic.filter(|address| self.has_magic_breakpoint(registers, *address)))
+            .chain(self.handler_addresses(registers))
             .filter(|address| !debug.hardware_breakpoints.contains(&Some(*address)))
             .collect();
         let without_register = without_register.into_iter();
@@ -229,14 +232,22 @@ impl Supervisor<'_> {
         breakpoints.registers(self.technique().registers, watching, self.own_addresses())
     }
 
-    /// The addresses of the points that commands have set, and of magic breakpoints.
+    /// The addresses of the points that commands have set, of magic breakpoints, and where exceptions are noticed.
     fn own_addresses(&self) -> impl Iterator<Item = u64> + '_ {
-        self.session.points.addresses().chain(self.magic_breakpoints.addresses())
+        let points = self.session.points.addresses().chain(self.magic_breakpoints.addresses());
+        points.chain(self.handler_points.addresses())
     }
 
     /// True if the guest must be stopped briefly at intervals: there are breakpoints without a debug register,
-    /// whose bytes could not be inserted yet or may be overwritten, by a loader for example.
+    /// whose bytes could not be inserted yet or may be overwritten, by a loader for example; or the guest may set gates
+    /// of exceptions that are reported.
     pub(crate) fn needs_periodic_stops(&self) -> bool {
+        !self.actions.continuing().is_empty()
+            && (self.session.catches.any() || self.services.trace.mode || self.has_inserted_breakpoints())
+    }
+
+    /// True if there are breakpoints without a debug register.
+    fn has_inserted_breakpoints(&self) -> bool {
         let registers = self.registers_in_use();
         !self.actions.continuing().is_empty()
             && self
@@ -249,7 +260,7 @@ impl Supervisor<'_> {
 
     /// The debug settings with which the vCPU runs until a breakpoint.
     fn guest_debug(&self) -> GuestDebug {
-        let inserted = self.needs_periodic_stops();
+        let inserted = self.has_inserted_breakpoints();
         let technique = self.technique();
         GuestDebug {
             software_breakpoints: inserted && technique.inserted == Opcode::Int3
@@ -265,7 +276,7 @@ impl Supervisor<'_> {
     /// `int3` of the guest's own, which only a step delivers to the guest.
     fn would_stop_again(&mut self, registers: &Registers, pc: u64) -> bool {
         self.facilities.breakpoint_at(pc).is_some()
-            || self.session.points.is_at(pc)
+            || self.has_point(pc)
             || self.facilities.lookahead.kind(self.machine.memory(), registers, pc) == Kind::Interrupt
     }
 }

@@ -11,8 +11,10 @@ use tracing::debug;
 
 use super::console_control::ConsoleStops;
 use super::debug_facilities::DebugFacilities;
+use super::exception_catch::{HandlerPoints, VectorSet};
 use super::guest_state::{GuestState, Pending};
 use super::magic_breakpoints::MagicBreakpoints;
+use super::mode_trace::SeenModes;
 use super::periodic_attention::PeriodicAttention;
 use super::resume_actions::ResumeActions;
 use super::session::{CommandSession, Services};
@@ -41,6 +43,10 @@ pub(crate) struct Supervisor<'m> {
     pub(crate) facilities: DebugFacilities,
     /// Where the guest stops itself.
     pub(crate) magic_breakpoints: MagicBreakpoints,
+    /// Where exceptions are noticed.
+    pub(super) handler_points: HandlerPoints,
+    /// The mode in which each CPU was seen last.
+    pub(super) seen_modes: SeenModes,
     /// What each CPU does when a debugger resumes the guest.
     pub(crate) actions: ResumeActions,
     /// The CPU that the last event, or the step that is made, is about.
@@ -108,6 +114,8 @@ impl<'m> Supervisor<'m> {
             state: if wait { GuestState::WaitingForDebugger } else { GuestState::Running },
             facilities: DebugFacilities::default(),
             magic_breakpoints: MagicBreakpoints::default(),
+            handler_points: HandlerPoints::default(),
+            seen_modes: SeenModes::default(),
             actions,
             cpu: CpuId::BOOT,
             selected: CpuId::BOOT,
@@ -122,6 +130,12 @@ impl<'m> Supervisor<'m> {
         };
         if supervisor.machine.magic_break() {
             supervisor.find_magic_breakpoints();
+            supervisor.take_control();
+        }
+        if supervisor.services.trace.exceptions {
+            supervisor.session.catches.logged = VectorSet::exceptions();
+        }
+        if supervisor.services.trace.needs_stops() {
             supervisor.take_control();
         }
         supervisor
@@ -234,7 +248,7 @@ impl<'m> Supervisor<'m> {
     /// been evaluated is evaluated when the guest goes on.
     pub(crate) fn interrupted_at(&mut self, cpu: CpuId, pc: u64) {
         if self.reported_at(cpu) != Some(pc) {
-            self.set_reported_at(cpu, if self.session.points.is_at(pc) { None } else { Some(pc) });
+            self.set_reported_at(cpu, if self.has_point(pc) { None } else { Some(pc) });
         }
     }
 
@@ -381,6 +395,8 @@ impl<'m> Supervisor<'m> {
         }
         self.facilities.watchpoints.forget_hits();
         self.find_magic_breakpoints();
+        self.handler_points.forget();
+        self.seen_modes.clear();
         if let Some(session) = self.state.session_mut() {
             session.reported_at.clear();
             session.pending = None;

@@ -6,12 +6,14 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use super::command_interpreter::CommandInterpreter;
+use super::exception_catch::ExceptionCatches;
 use super::migrator::Migrator;
 use super::notice::Notice;
 use super::points::Points;
 use crate::inspect::maps::Maps;
 use crate::machine::CpuId;
 use crate::machine::exit_counts::ExitCounts;
+use crate::settings::TraceSpec;
 
 /// The state that lasts from one command to the next.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub struct CommandSession {
     pub switches: Switches,
     /// The maps that `maps diff` compares with, of each CPU.
     pub maps: BTreeMap<CpuId, Maps>,
+    /// The exceptions that stop the guest or are logged.
+    pub catches: ExceptionCatches,
     /// Progress of what the last command has started, a line each, until it is done.
     pub progress: Option<Receiver<Notice>>,
     /// When the exits were last shown, and how many there were.
@@ -35,6 +39,8 @@ pub struct Services {
     pub commands: Arc<dyn CommandInterpreter>,
     /// Starts migrations, if this run can migrate its guest.
     pub migrator: Option<Arc<dyn Migrator>>,
+    /// What the guest does that is logged and that it has to be stopped for.
+    pub trace: TraceSpec,
     /// Tells the user that the guest has stopped itself while no debugger is connected.
     pub stop_notice: Option<StopNotice>,
 }

@@ -30,6 +30,10 @@ impl Supervisor<'_> {
                 if let Some(advance) = self.step_over(&registers, pc, &debug)? {
                     return Ok(advance);
                 }
+                if self.handler_points.is_load(pc) {
+                    // The guest has another IDT now: its handlers get breakpoints before it goes on.
+                    return Ok(Advance::Going);
+                }
                 self.machine.cpu_mut(cpu).set_guest_debug(debug)?;
             }
             let event = self.run_to_event();
@@ -135,7 +139,7 @@ impl Supervisor<'_> {
 
     /// The guest has reached `pc`: evaluates the points there; a stop if they decide so.
     pub(crate) fn evaluate_points(&mut self, pc: u64) -> Result<Option<Stop>, HostError> {
-        if !self.session.points.is_at(pc) {
+        if !self.has_point(pc) {
             return Ok(None);
         }
         let registers = self.machine.cpu(self.cpu).registers()?;
@@ -143,14 +147,19 @@ impl Supervisor<'_> {
         Ok(decision.filter(|decision| decision.stop).map(|_| Stop::Point))
     }
 
-    /// The decision of the points at `pc`; `None` if there are none.
+    /// The decision of the points and catches at `pc`; `None` if there are none.
     fn decide(&mut self, registers: &Registers, pc: u64) -> Result<Option<Decision>, HostError> {
-        if !self.session.points.is_at(pc) {
+        if !self.has_point(pc) {
             return Ok(None);
         }
+        let caught = self.catch_exception(registers, pc);
         let on = self.one_of_several();
         let mut values = Known { registers, memory: self.machine.memory() };
-        let decision = self.session.points.decide(pc, on, &mut values);
+        let mut decision = self.session.points.decide(pc, on, &mut values);
+        if let Some(text) = caught {
+            decision.stop = true;
+            decision.text.push_str(&text);
+        }
         for line in decision.text.lines() {
             info!(target: "kvm::points", "{line}");
         }

@@ -10,6 +10,7 @@ mod bad_files;
 mod bios;
 mod boot_media;
 mod boot_state;
+mod catch;
 mod check;
 mod chips;
 mod clocks;
@@ -110,6 +111,7 @@ fn main() {
     trials.extend(flat::trials());
     trials.extend(triple_faults::trials());
     trials.extend(crashes::trials());
+    trials.extend(catch::trials());
     trials.extend(recorded::trials());
     trials.extend(emulate_native::trials());
     trials.extend(emulate_system::trials());
@@ -146,6 +148,7 @@ fn main() {
     independent.extend(gdb_docs::trials());
     independent.extend(gdb_files::trials());
     independent.extend(console::trials());
+    independent.extend(catch::others());
     independent.extend(recorded::others());
     independent.extend(screen::trials());
     independent.extend(console_client::trials());

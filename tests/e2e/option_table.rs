@@ -82,6 +82,7 @@ const TAKEN: &[Case] = &[
     case("--logfile", "hello-serial", "--logfile other.log", 0, "Hello from", ""),
     case("--log-level", "hello-serial", "--log-level trace", 0, "Hello from", ""),
     case("--log-filter", "hello-serial", "--log-filter kvm::boot=off", 0, "Hello from", ""),
+    case("--trace", "hello-serial", "--trace io", 0, "Hello from", ""),
     case("--log-format", "hello-serial", "--log-format json", 0, "Hello from", ""),
     case("--gdb", "hello-serial", "--gdb=no", 0, "Hello from", ""),
     case(

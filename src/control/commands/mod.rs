@@ -1,5 +1,6 @@
 //! The functions that execute the commands, by subject.
 
+pub(super) mod catch;
 pub(super) mod crash_files;
 pub(super) mod examine;
 pub(super) mod find;

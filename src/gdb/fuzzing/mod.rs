@@ -29,6 +29,7 @@ use super::server::Server;
 use crate::control::ControlCommands;
 use crate::machine::inputs::Inputs;
 use crate::settings::GdbArch;
+use crate::settings::TraceSpec;
 use crate::supervisor::request_queue::RequestQueue;
 use crate::supervisor::run::supervise;
 use crate::supervisor::run_control::Supervisor;
@@ -68,6 +69,7 @@ pub fn serve_anything(session: &[u8]) {
     let services = Services {
         commands: Arc::new(ControlCommands),
         migrator: Some(Arc::new(FakeMigrator::default())),
+        trace: TraceSpec::default(),
         stop_notice: None,
     };
     let mut supervisor = Supervisor::new(&mut machine, false, services);

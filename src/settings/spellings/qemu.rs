@@ -179,7 +179,6 @@ pub(super) static SPELLINGS: &[Spelling] = &[
     ),
     spelling("D", Any("FILE"), Becomes("`--logfile FILE`", |t, file| t.push(&format!("--logfile={file}")))),
     spelling("d", Any("int,cpu_reset,..."), Ignored(LOG_ITEMS, NOTHING)),
-    spelling("trace", Any("..."), Refused("`--log-level debug` and `--log-filter` choose what the log has.")),
     spelling("msg", Any("..."), Ignored("every line of the log has its time", NOTHING)),
     // Snapshots and migration.
     spelling("loadvm", Any("TAG"), Refused("A snapshot is a file of its own: `kvm --restore FILE`.")),

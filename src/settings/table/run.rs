@@ -288,6 +288,16 @@ pub(super) static LOG: &[OptionSpec] = &[
         set: |draft, text| values::log_format(text).map(|format| draft.settings.log.format = format),
         keys: &[Key::same("log", "format")],
     },
+    OptionSpec {
+        long: "trace",
+        takes: OptionArgument::Value("KINDS"),
+        repeatable: false,
+        default: Some("none"),
+        allowed: "exceptions, interrupts, io, mode, several between commas; all; none",
+        help: "Log what the guest does: exceptions, interrupts, io, mode",
+        set: |draft, text| values::trace(text).map(|trace| draft.settings.log.trace = trace),
+        keys: &[Key::same("log", "trace")],
+    },
 ];
 
 /// Options about `kvm` itself.

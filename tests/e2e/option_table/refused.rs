@@ -189,6 +189,11 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
         "--log-filter: `debug` sets a level for everything, which is what --log-level does; allowed: a \
          list such as kvm::devices=debug,kvm::boot=trace; levels: off, error to trace",
     ),
+    (
+        "--trace",
+        "--trace io,irq",
+        "--trace: `io,irq` names `irq`, which cannot be traced; allowed: exceptions, interrupts, io, mode",
+    ),
     ("--log-format", "--log-format xml", "--log-format: `xml` is not a log format; allowed: text, json"),
     (
         "--gdb",

@@ -5,10 +5,14 @@ const BASE: u64 = 0x20_0000;
 
 /// What is found in `code`, whose addresses belong to what `start_of` says.
 fn found(code: &[u8], start_of: impl Fn(u64) -> Option<Option<u64>>) -> Vec<u64> {
+    found_of(Sought::MagicBreakpoint, code, start_of)
+}
+
+fn found_of(sought: Sought, code: &[u8], start_of: impl Fn(u64) -> Option<Option<u64>>) -> Vec<u64> {
     let image = BytesImage::new("guest", code.to_vec().leak());
     let range = CodeRange { address: BASE, offset: 0, length: code.len() as u64 };
     let mut found = Vec::new();
-    Code { image: &image, range }.find(&start_of, 10, &mut found);
+    Code { image: &image, range, sought }.find(&start_of, 10, &mut found);
     found.iter().map(|address| address - BASE).collect()
 }
 
@@ -22,6 +26,19 @@ fn only_whole_instructions_are_found() {
         b"\x87\xDB\x66\x87\xDB",
     ];
     assert_eq!(found(&code.concat(), |_| Some(None)), [1, 21]);
+}
+
+#[test]
+fn loads_of_the_idt_are_found_with_their_prefixes_and_not_within_others() {
+    let code = [
+        // lidt [0x1000]; lidt [r8]; lgdt [rax]
+        b"\x0F\x01\x1C\x25\x00\x10\x00\x00".as_slice(),
+        b"\x41\x0F\x01\x18",
+        b"\x0F\x01\x10",
+        // mov eax, 0x18010f; lidt [rax]; swapgs
+        b"\xB8\x0F\x01\x18\x00\x0F\x01\x18\x0F\x01\xF8",
+    ];
+    assert_eq!(found_of(Sought::IdtLoad, &code.concat(), |_| Some(None)), [0, 8, 20]);
 }
 
 #[test]
@@ -57,5 +74,8 @@ fn the_search_ends_with_the_limit() {
 #[test]
 fn the_addresses_are_those_in_memory() {
     let Some(machine) = crate::machine::testing::machine(16 << 20, b"\x90\x66\x87\xDB\xF4") else { return };
-    assert_eq!(find(&machine, 10), (vec![crate::machine::testing::ENTRY + 1], false));
+    assert_eq!(
+        find(&machine, Sought::MagicBreakpoint, 10),
+        (vec![crate::machine::testing::ENTRY + 1], false)
+    );
 }

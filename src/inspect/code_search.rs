@@ -1,9 +1,9 @@
-//! Finds `xchg bx, bx` in the code of a guest file: Bochs' magic breakpoints.
+//! Finds instructions in the code of a guest file: `xchg bx, bx`, which is Bochs' magic breakpoint, and `lidt`.
 //!
 //! The bytes alone may also be part of another instruction, or data. They count where decoding from the symbol
 //! before them, or from the start of the section or segment, comes to them, and that symbol is no object.
 
-use iced_x86::{Decoder, DecoderOptions};
+use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 
 use super::disassembly::LONGEST_INSTRUCTION;
 use crate::boot::{CodeRange, Image, code_ranges};
@@ -12,16 +12,56 @@ use crate::machine::Machine;
 /// `xchg bx, bx` in 32-bit and 64-bit code.
 pub const BYTES: [u8; 3] = [0x66, 0x87, 0xDB];
 
+/// Bytes of an instruction that are enough to look closer.
+const LOOK: usize = 3;
+/// Prefixes that an instruction may have before these.
+const MOST_PREFIXES: u64 = 4;
+
 /// Bytes of the file that are read at a time.
 const WINDOW: usize = 64 << 10;
 
+/// What is searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// `xchg bx, bx` ([`BYTES`]).
+    MagicBreakpoint,
+    /// `lidt`, with any operand (Intel SDM volume 2A, "LGDT/LIDT").
+    IdtLoad,
+}
+
+impl Sought {
+    /// True if these bytes may be the instruction, behind its prefixes.
+    fn may_be(self, bytes: &[u8]) -> bool {
+        match (self, bytes) {
+            (Sought::MagicBreakpoint, _) => bytes == BYTES,
+            (Sought::IdtLoad, [0x0F, 0x01, operand]) => operand >> 3 & 7 == 3 && operand >> 6 != 3,
+            (Sought::IdtLoad, _) => false,
+        }
+    }
+
+    /// Prefixes that it may have in front of the bytes that [`Self::may_be`] knows.
+    fn most_prefixes(self) -> u64 {
+        if self == Sought::IdtLoad { MOST_PREFIXES } else { 0 }
+    }
+
+    /// True if `code` begins with the instruction, in code of `bitness` bits.
+    pub fn is_at(self, code: &[u8], bitness: u32) -> bool {
+        match self {
+            Sought::MagicBreakpoint => code.starts_with(&BYTES) && bitness != 16,
+            Sought::IdtLoad => {
+                Decoder::new(bitness, code, DecoderOptions::NONE).decode().mnemonic() == Mnemonic::Lidt
+            }
+        }
+    }
+}
+
 /// The guest-virtual addresses of the first `most` of them, ascending within each piece of code, and true if there
 /// are more.
-pub fn find(machine: &Machine, most: usize) -> (Vec<u64>, bool) {
+pub fn find(machine: &Machine, sought: Sought, most: usize) -> (Vec<u64>, bool) {
     let mut found = Vec::new();
     let start_of = |address| machine.code_start(address);
     for range in code_ranges(machine.image()) {
-        Code { image: machine.image(), range }.find(&start_of, most, &mut found);
+        Code { image: machine.image(), range, sought }.find(&start_of, most, &mut found);
         if found.len() > most {
             break;
         }
@@ -35,6 +75,7 @@ pub fn find(machine: &Machine, most: usize) -> (Vec<u64>, bool) {
 struct Code<'i> {
     image: &'i dyn Image,
     range: CodeRange,
+    sought: Sought,
 }
 
 impl Code<'_> {
@@ -51,12 +92,21 @@ impl Code<'_> {
             let Some(start) = start_of(candidate) else { continue };
             let start = start.unwrap_or(self.range.address).max(self.range.address);
             let at = decoded.filter(|(of, _)| *of == start).map_or(start, |(_, at)| at);
-            let at = self.decode_to(candidate, at);
+            let mut at = self.decode_to(candidate.saturating_sub(self.sought.most_prefixes()).max(start), at);
+            while at < candidate && !self.is_at(at) {
+                at = self.decode_to(at + 1, at);
+            }
             decoded = Some((start, at));
-            if at == candidate {
-                found.push(candidate);
+            if at <= candidate && self.is_at(at) {
+                found.push(at);
             }
         }
+    }
+
+    /// True if decoding at `address` gives the instruction.
+    fn is_at(&self, address: u64) -> bool {
+        let mut window = [0; LONGEST_INSTRUCTION];
+        self.sought.is_at(self.read(address, &mut window), 64)
     }
 
     /// The first address from `from` on where the bytes are.
@@ -64,13 +114,13 @@ impl Code<'_> {
         let mut window = vec![0; WINDOW];
         loop {
             let bytes = self.read(from, &mut window);
-            if bytes.len() < BYTES.len() {
+            if bytes.len() < LOOK {
                 return None;
             }
-            if let Some(index) = bytes.windows(BYTES.len()).position(|bytes| bytes == BYTES) {
+            if let Some(index) = bytes.windows(LOOK).position(|bytes| self.sought.may_be(bytes)) {
                 return Some(from + index as u64);
             }
-            from += (bytes.len() - BYTES.len() + 1) as u64;
+            from += (bytes.len() - LOOK + 1) as u64;
         }
     }
 
@@ -106,5 +156,5 @@ impl Code<'_> {
 }
 
 #[cfg(test)]
-#[path = "magic_instructions_test.rs"]
+#[path = "code_search_test.rs"]
 mod tests;
