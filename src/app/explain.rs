@@ -43,7 +43,12 @@ pub(super) fn explain(first: FirstInstruction, machine: &mut Machine, outcome: O
         Ok(registers) if registers_are_reset(&registers) => {}
         _ => return outcome,
     }
-    let services = Services { commands: Arc::new(ControlCommands), migrator: None, stop_notice: None };
+    let services = Services {
+        commands: Arc::new(ControlCommands),
+        migrator: None,
+        stop_notice: None,
+        trace: Default::default(),
+    };
     let mut progress = |instructions| {
         tell(&format!("looking for the triple fault in a second run: {instructions} instructions"));
     };
