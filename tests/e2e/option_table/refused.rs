@@ -192,7 +192,7 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--trace",
         "--trace io,irq",
-        "--trace: `io,irq` names `irq`, which cannot be traced; allowed: exceptions, interrupts, io, mode",
+        "--trace: `io,irq` names `irq`, which cannot be traced; allowed: exceptions, interrupts, io, mode, several between commas; all; none",
     ),
     ("--log-format", "--log-format xml", "--log-format: `xml` is not a log format; allowed: text, json"),
     (
