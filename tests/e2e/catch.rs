@@ -60,7 +60,10 @@ pub fn trials() -> Vec<Trial> {
             expect(&client.ask("dis $pc 1")?, "<on_protection>")?;
             client.ask("resume")?;
             client.ask("wait")?;
-            expect(&client.ask("events 1")?, "#PF (error code 0x2: not present, write, supervisor) at 0x200")?;
+            expect(
+                &client.ask("events 1")?,
+                "#PF (error code 0x2: not present, write, supervisor) at 0x200",
+            )?;
             client.ask("resume")?;
             kvm.finish()?.expect_err("result (RAX) 3 (0x3)").map(drop)
         }),

@@ -52,6 +52,7 @@ const TAKEN: &[Case] = &[
     case("[log] file", "hello-serial", "other.log", 0, "Hello from", ""),
     case("[log] level", "hello-serial", "DEBUG", 0, "Hello from", ""),
     case("[log] filter", "hello-serial", "kvm::boot=trace", 0, "Hello from", ""),
+    case("[log] trace", "hello-serial", "io,mode", 0, "Hello from", ""),
     case("[log] format", "hello-serial", "json", 0, "Hello from", ""),
     case(
         "[gdb-server] enable",
@@ -191,6 +192,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[log] file", "", "does not name a file; allowed: the path of a file or of a FIFO"),
     ("[log] level", "all", "is not a log level; allowed: error, warn, info, debug, trace"),
     ("[log] filter", "kvm=loud", "is not a filter"),
+    ("[log] trace", "irq", "names `irq`, which cannot be traced"),
     ("[log] format", "xml", "is not a log format"),
     ("[gdb-server] enable", "maybe", "is neither yes nor no; allowed: yes, no"),
     ("[gdb-server] address", "here", "is not an IP address; allowed: an IP address, localhost, unix:PATH"),

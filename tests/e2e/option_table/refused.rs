@@ -232,8 +232,8 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     ),
     (
         "--explain",
-        "--explain --cpus=2",
-        "--explain: a guest with several CPUs does not do the same a second time",
+        "--explain=why",
+        "--explain: `why` is neither yes nor no; allowed: yes, no (or true, false, on, off, 1, 0)",
     ),
     (
         "--consoleport",
