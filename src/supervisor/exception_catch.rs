@@ -1,8 +1,8 @@
 //! Exceptions that stop the guest, or are logged, at the first instruction of its own handler.
 //!
 //! The processor delivers an exception without an exit, so there are breakpoints at the handlers. They are found in the
-//! IDT whenever the guest goes on ([`Supervisor::find_handlers`]): at the start, after each `lidt` that the guest file
-//! has, which is a breakpoint, too, and at intervals ([`super::periodic_attention`]). A gate that the guest sets behind
+//! IDT whenever the guest goes on (`Supervisor::find_handlers`): at the start, after each `lidt` that the guest file
+//! has, which is a breakpoint, too, and at intervals (`periodic_attention.rs`). A gate that the guest sets behind
 //! its `lidt` counts from the next of these on.
 //!
 //! Manual: Intel SDM volume 3A, "Exception- or Interrupt-Handler Procedures".
