@@ -46,7 +46,8 @@ const _: () = assert!(size_of::<Entry>() <= 32, "recording is one store of at mo
 /// The last occurrences, and how often each port was accessed.
 #[derive(Clone, Debug)]
 pub struct FlightRecorder {
-    entries: Box<[Entry; CAPACITY]>,
+    /// At most [`CAPACITY`], for which there is room from the start. Memory is touched as they come.
+    entries: Vec<Entry>,
     /// How many there have been.
     count: u64,
     /// Accesses of each port. Pages without an accessed port cost no memory.
@@ -58,9 +59,8 @@ pub struct FlightRecorder {
 
 impl Default for FlightRecorder {
     fn default() -> FlightRecorder {
-        let none = Entry { event: 0, cpu: 0, what: Occurrence::Reset };
         FlightRecorder {
-            entries: Box::new([none; CAPACITY]),
+            entries: Vec::with_capacity(CAPACITY),
             count: 0,
             ports: vec![0; PORTS].into_boxed_slice(),
             logs: false,
@@ -74,7 +74,11 @@ impl FlightRecorder {
     /// Records what has happened after `event` events of the journal.
     #[inline]
     pub fn record(&mut self, event: u64, cpu: CpuId, what: Occurrence) {
-        self.entries[self.count as usize % CAPACITY] = Entry { event: event as u32, cpu: cpu.number(), what };
+        let entry = Entry { event: event as u32, cpu: cpu.number(), what };
+        match self.entries.get_mut(self.count as usize % CAPACITY) {
+            Some(oldest) => *oldest = entry,
+            None => self.entries.push(entry),
+        }
         self.count += 1;
         if self.logs {
             self.log(what);
