@@ -20,14 +20,15 @@ use std::time::Duration;
 
 use super::*;
 use crate::arch::{ExtendedRegisters, Registers};
-use crate::boot::{Caller, FrameRegisters, SourceFunction, SourcePlace, Symbol};
+use crate::boot::{SourcePlace, Symbol};
 use crate::devices::keyboard::{Key, KeyEvent};
 use crate::devices::vga::Vga;
-use crate::inspect::backtrace::{CodeInformation, Frame, backtrace};
+use crate::inspect::backtrace::{Frame, backtrace};
 use crate::inspect::core_file::{CoreFileError, WrittenCore};
 use crate::inspect::events::EventList;
 use crate::inspect::exits::ExitStatistics;
 use crate::inspect::screen::Shot;
+use crate::inspect::testing::NoInformation;
 use crate::kvm::HostError;
 use crate::machine::CpuId;
 use crate::machine::board::Board;
@@ -65,23 +66,6 @@ struct FakeMachine {
     cpus: usize,
     selected: CpuId,
     symbol_offsets: Vec<u64>,
-}
-
-/// A guest file without symbols.
-struct NoInformation;
-
-impl CodeInformation for NoInformation {
-    fn symbol_at(&self, _: u64) -> Option<Symbol> {
-        None
-    }
-
-    fn functions_at(&self, _: u64) -> Vec<SourceFunction> {
-        Vec::new()
-    }
-
-    fn caller(&self, _: u64, _: &FrameRegisters, _: &dyn Fn(u64, u8) -> Option<u64>) -> Option<Caller> {
-        None
-    }
 }
 
 impl StoppedMachine for FakeMachine {

@@ -2,26 +2,13 @@ use crate::inspect::dump::dump_crash;
 use std::path::Path;
 
 use super::*;
-use crate::arch::flags::{CR0_PE, CR0_PG, CR4_PAE, EFER_LMA};
+use crate::arch::flags::CR0_PE;
 use crate::inspect::dump;
 use crate::inspect::events::EventLine;
 use crate::inspect::fault::delivery::DeliveryProblem;
 use crate::inspect::fault::{AccessKind, AddressMeaning, PageState};
 use crate::inspect::report as sentences;
-
-/// 64-bit code with the first 2 MiB identity-mapped.
-fn long_mode(memory: &GuestMemory) -> Registers {
-    memory.write_u64(0x1000, 0x2003).unwrap();
-    memory.write_u64(0x2000, 0x3003).unwrap();
-    memory.write_u64(0x3000, 0x83).unwrap();
-    let mut registers = Registers::default();
-    registers.system.cs.l = 1;
-    registers.system.cr0 = CR0_PG | CR0_PE;
-    registers.system.cr3 = 0x1000;
-    registers.system.cr4 = CR4_PAE;
-    registers.system.efer = EFER_LMA;
-    registers
-}
+use crate::inspect::testing::long_mode;
 
 fn symbol(name: &str, offset: u64) -> Option<Symbol> {
     Some(Symbol { name: name.to_owned(), offset })

@@ -1,44 +1,18 @@
 use super::*;
-use crate::arch::flags::{CR0_PE, CR0_PG, CR4_PAE, EFER_LMA};
-use crate::boot::{Caller, FrameRegisters, SourceFunction, Symbol};
 use crate::inspect::fault::{AccessKind, AddressMeaning, PageState};
-
-/// Code about which nothing is known.
-struct NoInformation;
-
-impl CodeInformation for NoInformation {
-    fn symbol_at(&self, _: u64) -> Option<Symbol> {
-        None
-    }
-
-    fn functions_at(&self, _: u64) -> Vec<SourceFunction> {
-        Vec::new()
-    }
-
-    fn caller(&self, _: u64, _: &FrameRegisters, _: &dyn Fn(u64, u8) -> Option<u64>) -> Option<Caller> {
-        None
-    }
-}
+use crate::inspect::testing::{NoInformation, long_mode};
 
 /// A guest with the first 2 MiB mapped, a handler of page faults at 0x6000, and at 0x5000 a read through RBX.
 fn guest() -> (GuestMemory, Registers) {
     let memory = GuestMemory::new(1 << 20).unwrap();
-    for (at, value) in [(0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x83)] {
-        memory.write_u64(at, value).unwrap();
-    }
+    let mut registers = long_mode(&memory);
     // A gate for an interrupt, and a GDT with a code segment of 64 bits.
     memory.write_u64(0x7000 + 14 * 16, 0x0000_8E00_0008_6000).unwrap();
     memory.write_u64(0x7800 + 8, 0x00AF_9B00_0000_FFFF).unwrap();
     // mov eax, [rbx]
     memory.write(0x5000, &[0x8B, 0x03]).unwrap();
-    let mut registers = Registers::default();
-    registers.system.cs.l = 1;
     registers.system.cs.selector = 8;
-    registers.system.cr0 = CR0_PG | CR0_PE;
     registers.system.cr2 = 0x4000_0000;
-    registers.system.cr3 = 0x1000;
-    registers.system.cr4 = CR4_PAE;
-    registers.system.efer = EFER_LMA;
     (registers.system.idt.base, registers.system.idt.limit) = (0x7000, 0xFFF);
     (registers.system.gdt.base, registers.system.gdt.limit) = (0x7800, 0xF);
     (registers.general.rip, registers.general.rsp) = (0x5000, 0x9000);

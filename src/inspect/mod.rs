@@ -34,6 +34,8 @@ mod return_path;
 pub mod screen;
 mod source_text;
 pub mod tables;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod translate;
 pub mod values;
 pub mod waking;
