@@ -81,8 +81,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
                 ClientEnd::ConnectionFailed => status::HOST,
             };
         }
-        Ok(Invocation::Check { json }) => {
-            return if check::run(json) { status::HALTED } else { status::HOST };
+        Ok(Invocation::Check { device, json }) => {
+            return if check::run(&device, json) { status::HALTED } else { status::HOST };
         }
         Ok(Invocation::Inspect { run, json }) => return inspect_file::inspect(&run, json),
         Ok(Invocation::Test { run, spec }) => return test::run(&run, &spec, arguments),

@@ -76,6 +76,7 @@ impl Experiment {
         let image = Box::new(FileImage::open(guests.elf("touch"))?);
         let found = Protocol::find(image.as_ref(), None)?;
         let spec = MachineSpec {
+            device: kvm::settings::DEFAULT_DEVICE.into(),
             memory: RAM,
             boot: BootOptions::default(),
             keys: KeyTarget::Auto,

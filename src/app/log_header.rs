@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::boot::{FileImage, Image, build_id, is_compressed};
 use crate::frontends::log::LogEntry;
-use crate::kvm::probe::{kernel_release, kvm_modules};
+use crate::kvm::Driver;
+use crate::kvm::probe::kernel_release;
 use crate::settings::Settings;
 
 /// The lines. The log thread calls this, so that the guest's start does not wait for it.
@@ -17,17 +18,17 @@ pub(super) fn lines(arguments: &[OsString], settings: &Settings) -> Vec<LogEntry
             fields: vec![("command_line", words.join(" "))],
         },
         LogEntry { message: "settings", fields: settings.summary() },
-        host(),
+        host(&settings.device),
         guest(settings),
     ]
 }
 
-/// The kernel, and who executes the guest's ring 0.
-fn host() -> LogEntry {
-    let modules = kvm_modules();
+/// The device, the kernel, and who executes the guest's ring 0.
+fn host(device: &Path) -> LogEntry {
+    let modules = Driver::of(device).modules();
     let ring_0 = match modules.as_slice() {
         ["kvm_intel"] => "by the processor (VT-x)",
-        ["kvm_amd"] => "by the processor (AMD-V)",
+        ["kvm_amd"] | ["yakvm"] => "by the processor (AMD-V)",
         ["kvm_pvm"] => "by the instruction emulator of KVM",
         _ => "unknown: `kvm check` measures it",
     };
@@ -35,6 +36,7 @@ fn host() -> LogEntry {
     LogEntry {
         message: "host",
         fields: vec![
+            ("device", device.display().to_string()),
             ("kernel", kernel_release()),
             ("kvm_modules", modules),
             ("ring_0_is_executed", ring_0.to_owned()),

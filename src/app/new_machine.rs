@@ -33,6 +33,7 @@ pub(super) fn new_machine(
     let memory = memory_size(settings, image.as_ref(), &boot, found.protocol);
     let user_interface = user_interface(settings);
     let spec = MachineSpec {
+        device: settings.device.clone(),
         memory,
         boot,
         keys: user_interface.keys,

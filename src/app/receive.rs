@@ -37,7 +37,8 @@ pub(super) fn wait(
 ) -> Result<(IncomingMigration, ReceivedGuest, ReceivedDisks), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(status::HOST, error);
     // A host that cannot run guests is reported before the wait.
-    let features = Kvm::open().and_then(|kvm| kvm.features()).map_err(|e: HostError| failed(&e))?;
+    let features =
+        Kvm::open(&settings.device).and_then(|kvm| kvm.features()).map_err(|e: HostError| failed(&e))?;
     let incoming =
         IncomingMigration::open(place, credentials, HostFeatures { features }).map_err(|e| failed(&e))?;
     info!("waiting for a guest on {}", incoming.address());

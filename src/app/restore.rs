@@ -37,6 +37,7 @@ pub(super) fn restored_machine(
 
 pub(super) fn user_interface(settings: &Settings) -> UserInterface {
     UserInterface {
+        device: settings.device.clone(),
         keys: settings.keys,
         layout: settings.layout,
         terminal: (0..4).find(|port| settings.serial[usize::from(*port)] == SerialBackend::Stdio),

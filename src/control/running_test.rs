@@ -10,7 +10,7 @@ use crate::kvm::Kvm;
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{CpuId, Machine, MachineSpec, Outcome};
-use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule, TraceSpec};
+use crate::settings::{ClockMode, DEFAULT_DEVICE, IrqchipMode, KeyTarget, LayoutName, Schedule, TraceSpec};
 use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::request_queue::{RequestQueue, RequestSender, RunOver};
 use crate::supervisor::run::run;
@@ -24,13 +24,14 @@ fn while_running<T: Send + 'static>(
     wait: bool,
     user: impl FnOnce(RequestSender) -> T + Send + 'static,
 ) -> Option<(T, Outcome)> {
-    Kvm::open().ok()?;
+    Kvm::open_default().ok()?;
     let file: &'static [u8] = TestGuest::new(0x20_0000).load(CODE, 0x20_0000, code).build().leak();
     let inputs = Inputs::new();
     let (ours, _theirs) = output_queue(Doorbell::new().unwrap());
     let image = Box::new(BytesImage::new("guest", file));
     let found = Protocol::find(image.as_ref(), None).unwrap();
     let spec = MachineSpec {
+        device: DEFAULT_DEVICE.into(),
         memory: 16 << 20,
         boot: BootOptions::default(),
         keys: KeyTarget::Auto,

@@ -4,7 +4,7 @@ use crate::memory::RAM_GRANULE;
 
 /// A virtual machine with KVM's interrupt controllers; `None` where there is no `/dev/kvm`.
 fn vm() -> Option<(Vm, Vcpu)> {
-    let kvm = Kvm::open().ok()?;
+    let kvm = Kvm::open_default().ok()?;
     let memory = Arc::new(GuestMemory::new(RAM_GRANULE).unwrap());
     let vm = kvm.create_vm_with_irqchip(memory, 0x0C00).unwrap();
     let vcpu = vm.create_vcpu(&kvm, 0, 1, &Kicker::default()).unwrap();

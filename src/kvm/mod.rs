@@ -1,4 +1,4 @@
-//! The only module that uses `/dev/kvm`.
+//! The only module that uses `/dev/kvm`, or a device with the same interface (`--device`).
 //!
 //! KVM's structures are converted to plain values here: a [`Vcpu`] is run with a [`VmEntry`] and returns a
 //! [`VmExit`]; no other module accesses `kvm_run`.
@@ -8,6 +8,7 @@
 mod cpu_features;
 mod cpuid;
 mod deadline_timer;
+mod device;
 mod exit;
 mod guest_debug;
 mod interrupted;
@@ -27,9 +28,11 @@ mod vm;
 
 use std::error::Error;
 use std::io;
+use std::path::{Path, PathBuf};
 
 pub use cpu_features::CpuFeatures;
 pub use deadline_timer::{DeadlineTimer, wake_on_time};
+pub use device::Driver;
 pub use exit::{DebugStop, Refusal, VmEntry, VmExit};
 pub use guest_debug::{GuestDebug, WatchLength, Watchpoint};
 pub use kernel_irqchip::{
@@ -45,42 +48,62 @@ use crate::memory::MemoryError;
 /// Why the host could not provide what a machine needs.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// There is no `/dev/kvm`.
-    #[error(
-        "this host has no /dev/kvm: either virtualisation is switched off in the firmware (look for \
-         VT-x, AMD-V or SVM there), or the kernel module is not loaded (`sudo modprobe kvm_intel` or \
-         `sudo modprobe kvm_amd`), or this is a container or virtual machine that was not given the \
-         device (`--device /dev/kvm` for containers; nested virtualisation for virtual machines); \
-         `scripts/lab run` of the sources does without, on an emulated processor"
-    )]
-    NoDevice,
-    /// `/dev/kvm` is there but may not be opened.
-    #[error(
-        "this user may not open /dev/kvm: join the group that owns it (`sudo usermod -aG kvm $USER`, then \
-         log in again), or run as a user that may; `scripts/lab run` of the sources does without, on an \
-         emulated processor"
-    )]
-    NotAllowed,
-    /// `/dev/kvm` is there but opening it failed in another way.
-    #[error("cannot open /dev/kvm: {source}; `dmesg | grep -i kvm` may say why")]
+    /// There is no such device.
+    #[error("{}", device::missing(device))]
+    NoDevice {
+        /// Its path.
+        device: PathBuf,
+    },
+    /// The device is there but may not be opened.
+    #[error("{}", device::not_allowed(device))]
+    NotAllowed {
+        /// Its path.
+        device: PathBuf,
+    },
+    /// The device is there but opening it failed in another way.
+    #[error("cannot open {}: {source}; `dmesg | grep -i kvm` may say why", device.display())]
     Open {
+        /// Its path.
+        device: PathBuf,
         /// The host's reason.
         source: io::Error,
     },
-    /// `/dev/kvm` is not the KVM device.
-    #[error(
-        "/dev/kvm is not the device of KVM ({source}); `ls -l /dev/kvm` should show a character device with \
-         the numbers 10, 232"
-    )]
+    /// The device does not have KVM's interface.
+    #[error("{} is not the device of KVM ({source}); {}", device.display(), device::not_kvm(device))]
     NotKvm {
+        /// Its path.
+        device: PathBuf,
         /// The host's reason.
         source: io::Error,
     },
-    /// `/dev/kvm` does not implement the one stable version of the interface.
-    #[error("/dev/kvm speaks version {found} of its interface; version 12 is needed (Linux 2.6.22 or later)")]
+    /// The device does not implement the one stable version of the interface.
+    #[error(
+        "{} speaks version {found} of its interface; version 12 is needed (Linux 2.6.22 or later)", device.display()
+    )]
     Version {
+        /// Its path.
+        device: PathBuf,
         /// The version the host reports.
         found: i32,
+    },
+    /// Another driver uses the processor's virtualisation.
+    #[error("{} cannot create a virtual machine ({source}): {}", device.display(), device::holder(device))]
+    Held {
+        /// The path of the device.
+        device: PathBuf,
+        /// The host's reason.
+        source: io::Error,
+    },
+    /// The firmware has switched virtualisation off.
+    #[error(
+        "{} cannot create a virtual machine ({source}): virtualisation is off in the firmware; switch SVM (AMD-V) or \
+         VT-x on there", device.display()
+    )]
+    SwitchedOff {
+        /// The path of the device.
+        device: PathBuf,
+        /// The host's reason.
+        source: io::Error,
     },
     /// Guest memory cannot be read from its file any more.
     #[error(transparent)]
@@ -131,6 +154,16 @@ impl HostError {
         HostError::because(what, io::Error::from(error))
     }
 
+    /// The same for a virtual machine that could not be created.
+    fn no_vm(device: &Path, error: kvm_ioctls::Error) -> HostError {
+        let (device, source) = (device.to_owned(), io::Error::from(error));
+        match error.errno() {
+            libc::EBUSY => HostError::Held { device, source },
+            libc::EOPNOTSUPP => HostError::SwitchedOff { device, source },
+            _ => HostError::refused("create a virtual machine", error),
+        }
+    }
+
     /// The same for a list that is longer than KVM takes.
     fn too_long(what: &'static str) -> HostError {
         HostError::because(what, "the list is longer than KVM takes")
@@ -154,6 +187,7 @@ mod tests {
         for other in [run(libc::EIO).suspecting(None), run(libc::EINVAL).suspecting(file())] {
             assert!(matches!(other, HostError::Refused { .. }), "{other}");
         }
-        assert!(matches!(HostError::NoDevice.suspecting(file()), HostError::NoDevice));
+        let missing = HostError::NoDevice { device: "/dev/kvm".into() };
+        assert!(matches!(missing.suspecting(file()), HostError::NoDevice { .. }));
     }
 }

@@ -149,15 +149,24 @@ impl Vcpu {
         Ok(self.fd.set_msrs(&msrs).map_err(|e| HostError::refused(WHAT, e))? == 1)
     }
 
-    /// XCR0 (Intel SDM volume 1, "Enabling the XSAVE Feature Set").
+    /// XCR0 (Intel SDM volume 1, "Enabling the XSAVE Feature Set"); 1 if the device has no such registers.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn xcr0(&self) -> Result<u64, HostError> {
-        let xcrs = self.fd.get_xcrs().map_err(|e| HostError::refused("read XCR0", e))?;
         // The x87 bit is always set.
-        Ok(xcrs.xcrs.iter().take(xcrs.nr_xcrs as usize).find(|xcr| xcr.xcr == 0).map_or(1, |xcr| xcr.value))
+        Ok(self.xcrs()?.iter().find(|(number, _)| *number == 0).map_or(1, |(_, value)| *value))
+    }
+
+    /// The extended control registers, number and value; none on a processor without XSAVE, or if the device has none.
+    pub(super) fn xcrs(&self) -> Result<Vec<(u32, u64)>, HostError> {
+        let xcrs = match self.fd.get_xcrs() {
+            Ok(xcrs) => xcrs,
+            Err(error) if matches!(error.errno(), libc::ENOTTY | libc::EINVAL) => return Ok(Vec::new()),
+            Err(error) => return Err(HostError::refused("read XCR0", error)),
+        };
+        Ok(xcrs.xcrs.iter().take(xcrs.nr_xcrs as usize).map(|xcr| (xcr.xcr, xcr.value)).collect())
     }
 
     /// Writes XCR0; false if the host rejects the value.

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn what_a_guest_sets_up_for_system_calls_and_paging_is_saved() {
-        let Ok(kvm) = Kvm::open() else { return };
+        let Ok(kvm) = Kvm::open_default() else { return };
         let saved = of(&kvm).unwrap();
         // TSC, STAR, LSTAR, FMASK, kernel GS base, PAT.
         for index in [0x10, 0xC000_0081, 0xC000_0082, 0xC000_0084, 0xC000_0102, 0x277] {

@@ -22,7 +22,7 @@ fn at(features: &CpuFeatures, khz: u32) -> CpuFeatures {
 
 #[test]
 fn a_guest_from_a_host_with_another_frequency_is_not_refused_and_keeps_its_leaves() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     let here = vcpu(&kvm, None);
     let khz = here.tsc_khz();
     assert_eq!(cpuid::tsc_frequency(&here.cpuid), (khz != 0).then_some(khz));
@@ -45,7 +45,7 @@ fn a_guest_from_a_host_with_another_frequency_is_not_refused_and_keeps_its_leave
 /// A guest that was saved again on a host which could not scale its counter.
 #[test]
 fn the_frequency_that_the_guest_was_told_counts_and_not_the_one_it_last_had() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     let here = vcpu(&kvm, None);
     let khz = here.tsc_khz();
     let restored = vcpu(&kvm, Some(&at(&here.features(), 5_100_000)));
@@ -55,7 +55,7 @@ fn the_frequency_that_the_guest_was_told_counts_and_not_the_one_it_last_had() {
 
 #[test]
 fn a_guest_on_the_host_it_was_saved_on_has_the_same_frequency() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     let here = vcpu(&kvm, None);
     let restored = vcpu(&kvm, Some(&here.features()));
     assert_eq!(restored.set_tsc_frequency(here.tsc_khz()), None);

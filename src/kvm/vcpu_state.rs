@@ -141,7 +141,6 @@ impl Vcpu {
             const REASON: &str = "it is in the middle of an instruction";
             return Err(HostError::because("read the state of the vCPU", REASON));
         }
-        let xcrs = self.fd.get_xcrs().map_err(|e| HostError::refused("read XCR0", e))?;
         let debug =
             self.fd.get_debug_regs().map_err(|e| HostError::refused("read the debug registers", e))?;
         let events =
@@ -152,7 +151,7 @@ impl Vcpu {
             system: System::from(&self.system_registers()?),
             pdptrs: self.pdptrs(),
             extended: self.extended_registers()?.to_vec(),
-            xcrs: xcrs.xcrs.iter().take(xcrs.nr_xcrs as usize).map(|xcr| (xcr.xcr, xcr.value)).collect(),
+            xcrs: self.xcrs()?,
             msrs: self.msrs(saved_msrs::of(kvm)?)?,
             debug: [db0, db1, db2, db3, debug.dr6, debug.dr7],
             events: Events::from_kvm(&events),
@@ -183,7 +182,9 @@ impl Vcpu {
         // EFER and CR4 before what depends on them.
         self.set_system_registers(&state.system.into())?;
         self.set_pdptrs(state)?;
-        self.fd.set_xcrs(&xcrs).map_err(|e| HostError::refused("write XCR0", e))?;
+        if !state.xcrs.is_empty() {
+            self.fd.set_xcrs(&xcrs).map_err(|e| HostError::refused("write XCR0", e))?;
+        }
         self.set_extended_registers(&extended)?;
         self.set_msrs(&state.msrs)?;
         self.set_general_registers(&state.general)?;

@@ -37,7 +37,7 @@ const MSRS: [(u32, u64); 8] = [
 
 #[test]
 fn every_register_is_restored_in_another_vcpu() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     let (_vm, mut vcpu) = machine(&kvm, &[0xF4]);
     let mut registers = vcpu.registers().unwrap();
     (registers.general.r15, registers.general.rsp) = (0x1122_3344_5566_7788, 0x8000);
@@ -98,7 +98,7 @@ fn tsc_can_be_set(kvm: &Kvm) -> bool {
 
 #[test]
 fn a_vcpu_in_the_middle_of_an_access_has_no_state() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     // out %al, $0x10
     let (_vm, mut vcpu) = machine(&kvm, &[0xE6, 0x10, 0xF4]);
     assert!(vcpu.is_at_instruction_boundary());
@@ -111,7 +111,7 @@ fn a_vcpu_in_the_middle_of_an_access_has_no_state() {
 
 #[test]
 fn a_guest_continues_in_another_vcpu_in_the_middle_of_a_repeated_instruction() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     // cld; mov $4, %cx; mov $0x1000, %si; rep outsb to the port in %dx; hlt
     let code = [0xFC, 0xB9, 4, 0, 0xBE, 0, 0x10, 0xF3, 0x6E, 0xF4];
     let (_vm, mut vcpu) = machine(&kvm, &code);
@@ -146,7 +146,7 @@ fn a_guest_continues_in_another_vcpu_in_the_middle_of_a_repeated_instruction() {
 
 #[test]
 fn invalid_lengths_are_refused() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     let (_vm, mut vcpu) = machine(&kvm, &[0xF4]);
     let state = vcpu.state(&kvm).unwrap();
     for wrong in [

@@ -1,7 +1,10 @@
-//! `/dev/kvm` and virtual machines, without their vCPUs.
+//! The device of KVM and virtual machines, without their vCPUs.
 
 use std::cell::Cell;
+use std::ffi::CString;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kvm_bindings::{
@@ -18,7 +21,7 @@ use super::cpuid;
 use super::interrupted::retry_interrupted;
 use super::msr_exits;
 use super::vcpu::Capabilities;
-use super::{HostError, Kicker, Vcpu, probe};
+use super::{Driver, HostError, Kicker, Vcpu, probe};
 use crate::memory::{GuestMemory, MemorySlot, RAM_GRANULE, SlotMapping};
 
 /// The only stable version of KVM's interface.
@@ -27,40 +30,64 @@ const API_VERSION: i32 = 12;
 /// The parts of KVM_CAP_SYNC_REGS that are used: general and system registers.
 const SHARED_REGISTERS: i32 = (SyncReg::Register as i32) | (SyncReg::SystemRegister as i32);
 
-/// The opened `/dev/kvm`.
+/// An opened device.
 #[derive(Debug)]
 pub struct Kvm {
     kvm: kvm_ioctls::Kvm,
+    device: PathBuf,
     cpuid: CpuId,
+    ring_0_on_processor: bool,
 }
 
 impl Kvm {
-    /// Opens `/dev/kvm` and checks the version of its interface.
+    /// Opens `device` and checks the version of its interface. A process uses one device: what is measured of the
+    /// first one holds for all ([`probe`]).
     ///
     /// # Errors
     ///
     /// [`HostError::NoDevice`], [`HostError::NotAllowed`], [`HostError::Open`], [`HostError::NotKvm`]
     /// and [`HostError::Version`], each with its remedy.
-    pub fn open() -> Result<Kvm, HostError> {
-        let kvm = kvm_ioctls::Kvm::new().map_err(|e| {
+    pub fn open(device: &Path) -> Result<Kvm, HostError> {
+        let name = || device.to_owned();
+        let path = CString::new(device.as_os_str().as_bytes())
+            .map_err(|e| HostError::Open { device: name(), source: e.into() })?;
+        let kvm = kvm_ioctls::Kvm::new_with_path(path).map_err(|e| {
             let error = std::io::Error::from(e);
             match error.kind() {
-                ErrorKind::NotFound => HostError::NoDevice,
-                ErrorKind::PermissionDenied => HostError::NotAllowed,
-                _ => HostError::Open { source: error },
+                ErrorKind::NotFound => HostError::NoDevice { device: name() },
+                ErrorKind::PermissionDenied => HostError::NotAllowed { device: name() },
+                _ => HostError::Open { device: name(), source: error },
             }
         })?;
         let found = kvm.get_api_version();
         if found < 0 {
-            return Err(HostError::NotKvm { source: std::io::Error::last_os_error() });
+            return Err(HostError::NotKvm { device: name(), source: std::io::Error::last_os_error() });
         }
         if found != API_VERSION {
-            return Err(HostError::Version { found });
+            return Err(HostError::Version { device: name(), found });
         }
         let cpuid = cpuid::guest_cpuid(&kvm)?;
-        let mut kvm = Kvm { kvm, cpuid };
+        let ring_0_on_processor = Driver::of(device).runs_ring_0_on_processor();
+        let mut kvm = Kvm { kvm, device: name(), cpuid, ring_0_on_processor };
         kvm.offer_bit_counts_where_they_count()?;
         Ok(kvm)
+    }
+
+    /// The default device, opened.
+    #[cfg(test)]
+    pub(crate) fn open_default() -> Result<Kvm, HostError> {
+        Kvm::open(Path::new(crate::settings::DEFAULT_DEVICE))
+    }
+
+    /// The path of the device.
+    pub fn device(&self) -> &Path {
+        &self.device
+    }
+
+    /// [`Driver::runs_ring_0_on_processor`] of its driver.
+    #[inline]
+    pub fn runs_ring_0_on_processor(&self) -> bool {
+        self.ring_0_on_processor
     }
 
     /// Removes LZCNT and TZCNT from the guest's CPUID if they are executed as older instructions.
@@ -68,7 +95,7 @@ impl Kvm {
         if !cpuid::offers_bit_counts(&self.cpuid) {
             return Ok(());
         }
-        if probe::processor_runs_ring_0() {
+        if self.ring_0_on_processor {
             info!("lzcnt and tzcnt are the processor's own: KVM runs ring 0 on VT-x or AMD-V");
         } else if probe::BIT_COUNTS.get(self)? {
             info!("lzcnt and tzcnt count, as a probe has shown");
@@ -96,8 +123,7 @@ impl Kvm {
 
     /// Creates a virtual machine with KVM's default quirks.
     pub(super) fn create_vm_as_is(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
-        let vm = retry_interrupted(|| self.kvm.create_vm())
-            .map_err(|e| HostError::refused("create a virtual machine", e))?;
+        let vm = retry_interrupted(|| self.kvm.create_vm()).map_err(|e| HostError::no_vm(&self.device, e))?;
         Ok(Vm { vm, memory, has_irqchip: false, filters_msrs: Cell::new(false) })
     }
 
@@ -254,7 +280,11 @@ impl Vm {
 
     /// Creates KVM's own interrupt controllers; no vCPU may exist yet.
     pub(super) fn create_interrupt_controllers(&self) -> Result<(), HostError> {
-        self.vm.create_irq_chip().map_err(|e| HostError::refused("create its interrupt controllers", e))
+        const WHAT: &str = "create its interrupt controllers";
+        self.vm.create_irq_chip().map_err(|error| match error.errno() {
+            libc::ENOTTY => HostError::because(WHAT, "the device has none: leave `--irqchip kernel` out"),
+            _ => HostError::refused(WHAT, error),
+        })
     }
 
     /// Sets an input line of these controllers.
@@ -377,23 +407,30 @@ impl Vm {
         Ok(vcpu)
     }
 
-    /// The clock that KVM shows to guests which ask for it, in nanoseconds (KVM_GET_CLOCK).
+    /// The clock that KVM shows to guests which ask for it, in nanoseconds (KVM_GET_CLOCK); 0 if the device has none.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn clock(&self) -> Result<u64, HostError> {
-        self.vm.get_clock().map(|clock| clock.clock).map_err(|e| HostError::refused("report its clock", e))
+        match self.vm.get_clock() {
+            Ok(clock) => Ok(clock.clock),
+            Err(error) if error.errno() == libc::ENOTTY => Ok(0),
+            Err(error) => Err(HostError::refused("report its clock", error)),
+        }
     }
 
-    /// Sets that clock to `clock` (KVM_SET_CLOCK).
+    /// Sets that clock to `clock` (KVM_SET_CLOCK), if the device has one.
     ///
     /// # Errors
     ///
     /// [`HostError::Refused`] with the host's reason.
     pub fn set_clock(&self, clock: u64) -> Result<(), HostError> {
         let clock = kvm_clock_data { clock, ..Default::default() };
-        self.vm.set_clock(&clock).map_err(|e| HostError::refused("set its clock", e))
+        match self.vm.set_clock(&clock) {
+            Err(error) if error.errno() != libc::ENOTTY => Err(HostError::refused("set its clock", error)),
+            _ => Ok(()),
+        }
     }
 
     /// Lets KVM coalesce writes to the `size` (1, 2 or 4) ports from `port` on instead of exiting on each, or stops

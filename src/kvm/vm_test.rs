@@ -27,7 +27,7 @@ fn machine(kvm: &Kvm, count: u8, code: &[u8]) -> (Vm, Vec<(Vcpu, Kicker)>) {
 
 #[test]
 fn every_vcpu_runs_with_its_own_registers_and_apic_id() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     let (_vm, mut vcpus) = machine(&kvm, 3, &[0xE6, 0xE1, 0xF4]); // out %al, $0xE1; hlt
     for (index, (vcpu, _)) in (0..).zip(&vcpus) {
         assert_eq!(vcpu.index(), index);
@@ -47,7 +47,7 @@ fn every_vcpu_runs_with_its_own_registers_and_apic_id() {
 
 #[test]
 fn a_kick_stops_the_vcpu_it_is_for_and_no_other_one() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     let (_vm, mut vcpus) = machine(&kvm, 2, &[0xF4]);
     vcpus[1].1.kick();
     assert_eq!(vcpus[0].0.run(VmEntry::Resume).unwrap(), VmExit::Halt { interruptible: false });
@@ -57,7 +57,7 @@ fn a_kick_stops_the_vcpu_it_is_for_and_no_other_one() {
 
 #[test]
 fn vcpus_run_at_the_same_time_on_their_own_threads() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     let (_vm, mut vcpus) = machine(&kvm, 3, &[0xEB, 0xFE]); // jmp .
     let exits = Arc::new(std::sync::atomic::AtomicU8::new(0));
     for (vcpu, _) in &mut vcpus {
@@ -85,7 +85,7 @@ fn vcpus_run_at_the_same_time_on_their_own_threads() {
 
 #[test]
 fn an_index_is_given_to_one_vcpu_only() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     assert!(kvm.max_vcpus() >= 1);
     let (vm, _vcpus) = machine(&kvm, 1, &[0xF4]);
     assert!(matches!(vm.create_vcpu(&kvm, 0, 1, &Kicker::default()), Err(HostError::Refused { .. })));
@@ -93,7 +93,7 @@ fn an_index_is_given_to_one_vcpu_only() {
 
 #[test]
 fn coalesced_writes_keep_their_width_and_come_before_the_exit_that_followed() {
-    let Ok(kvm) = Kvm::open() else { return };
+    let Ok(kvm) = Kvm::open_default() else { return };
     let code = [
         0xBA, 0xF8, 0x0C, // mov $0xCF8, %dx
         0x66, 0xB8, 0x04, 0x03, 0x02, 0x80, // mov $0x80020304, %eax

@@ -12,7 +12,6 @@ use super::flight_recorder::{InterruptController, Occurrence};
 use super::journal::JournalEvent;
 use crate::devices::lapic::ProcessorRequest;
 use crate::kvm::HostError;
-use crate::kvm::probe::processor_runs_ring_0;
 
 impl Machine {
     /// True if something waits to be delivered to the processor.
@@ -89,7 +88,8 @@ impl Machine {
         }
         // Where ring 0 is emulated, no exit tells that the guest has lowered CR8: an exit as soon as it accepts an
         // interrupt is the occasion to look.
-        let waits = self.has_vector(cpu) || self.interrupt_pending(cpu) && !processor_runs_ring_0();
+        let waits =
+            self.has_vector(cpu) || self.interrupt_pending(cpu) && !self.kvm.runs_ring_0_on_processor();
         self.cpus[cpu].vcpu.want_interrupt_window(waits);
         Ok(())
     }

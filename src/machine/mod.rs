@@ -51,6 +51,7 @@ mod virtio_disks;
 mod virtio_request;
 mod watchpoint_pages;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracing::info;
@@ -92,6 +93,8 @@ use watchpoint_pages::WatchpointPages;
 
 /// The configuration of a machine.
 pub struct MachineSpec {
+    /// The device of KVM that it runs through.
+    pub device: PathBuf,
     /// Size of RAM in bytes.
     pub memory: u64,
     /// How the guest is booted.
@@ -186,7 +189,7 @@ impl Machine {
         // A reset loads it as the same kind.
         spec.boot.kind = Some(loaded.kind);
         let image = without_disk_contents(image, loaded.kind);
-        let kvm = Kvm::open()?;
+        let kvm = Kvm::open(&spec.device)?;
         refuse_if_interpreted(&kvm, image.as_ref(), &loaded)?;
         let processors = Processors { count: spec.cpus, schedule: spec.schedule, inputs: &inputs };
         let hardware = power_on(&kvm, memory.clone(), &processors, loaded.start_state(), spec.irqchip)?;
@@ -284,7 +287,7 @@ impl Machine {
         self.guest_file.symbols
     }
 
-    /// The open `/dev/kvm`.
+    /// The open device.
     pub fn kvm(&self) -> &Kvm {
         &self.kvm
     }
@@ -468,7 +471,7 @@ impl Machine {
 
 /// Refuses a kernel that an instruction emulator does not bring to its first message, unless the user has chosen its kind.
 fn refuse_if_interpreted(kvm: &Kvm, image: &dyn Image, loaded: &LoadedGuest) -> Result<(), MachineError> {
-    if !is_large_kernel(image, loaded.kind) || probe::processor_runs_ring_0() {
+    if !is_large_kernel(image, loaded.kind) || kvm.runs_ring_0_on_processor() {
         return Ok(());
     }
     if !probe::SPEED.ring0.get(kvm)?.is_some_and(Speed::is_interpreted) {

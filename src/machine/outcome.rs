@@ -124,7 +124,7 @@ mod tests {
             Outcome::Terminated(15),
             Outcome::Reset,
             Outcome::Moved { to: String::new() },
-            Outcome::HostFailed(HostError::NoDevice),
+            Outcome::HostFailed(HostError::NoDevice { device: "/dev/kvm".into() }),
         ] {
             assert_eq!(outcome.status() % 2, 0, "{outcome:?}");
         }

@@ -200,7 +200,7 @@ impl Machine {
         outputs: OutputQueue,
     ) -> Result<Machine, MachineError> {
         let board = state.board()?;
-        let kvm = Kvm::open()?;
+        let kvm = Kvm::open(&spec.device)?;
         let count = state.cpus.len() as u8;
         let processors = Processors { count, schedule: spec.schedule, inputs: &inputs };
         let (mut ram, cpus) = for_saved_state(&kvm, memory.clone(), &processors, features, state.irqchip())?;

@@ -6,7 +6,7 @@ use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage, Protocol};
 use crate::kvm::Kvm;
-use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, DEFAULT_DEVICE, IrqchipMode, KeyTarget, LayoutName, Schedule};
 
 /// Where the guest's code is.
 pub(crate) const ENTRY: u64 = 0x20_0000;
@@ -18,11 +18,12 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
 
 /// The same with `cpus` CPUs.
 pub(crate) fn machine_with(memory: u64, code: &[u8], cpus: u8, schedule: Schedule) -> Option<Machine> {
-    Kvm::open().ok()?;
+    Kvm::open_default().ok()?;
     let file = TestGuest::new(ENTRY).load(CODE, ENTRY, code).build();
     let image = Box::new(BytesImage::new("guest.elf", file.leak()));
     let found = Protocol::find(image.as_ref(), None).expect("a guest");
     let spec = MachineSpec {
+        device: DEFAULT_DEVICE.into(),
         memory,
         boot: BootOptions::default(),
         keys: KeyTarget::Auto,

@@ -32,6 +32,8 @@ pub(super) enum ParsedCommand {
     Test(Box<TestCommandLine>),
     /// Report what KVM supports on this host.
     Check {
+        /// The device of KVM.
+        device: PathBuf,
         /// Print JSON instead of a table.
         json: bool,
     },

@@ -10,6 +10,7 @@ const MIB: u64 = 1 << 20;
 fn a_guest_alone_runs_with_the_defaults() {
     let expected = Settings {
         guest: "hello.elf".into(),
+        device: "/dev/kvm".into(),
         memory: 64 * MIB,
         memory_is_default: true,
         boot: BootSpec::default(),
@@ -381,9 +382,11 @@ fn version_names_the_program_and_its_version() {
 
 #[test]
 fn check_is_a_command_only_where_it_stands_first() {
-    assert_eq!(invoke(&["check"]).unwrap(), Invocation::Check { json: false });
-    assert_eq!(invoke(&["check", "--json"]).unwrap(), Invocation::Check { json: true });
-    assert_eq!(invoke(&["check", "-json"]).unwrap(), Invocation::Check { json: true });
+    let check = |device: &str, json| Invocation::Check { device: device.into(), json };
+    assert_eq!(invoke(&["check"]).unwrap(), check("/dev/kvm", false));
+    assert_eq!(invoke(&["check", "--json"]).unwrap(), check("/dev/kvm", true));
+    assert_eq!(invoke(&["check", "-json"]).unwrap(), check("/dev/kvm", true));
+    assert_eq!(invoke(&["check", "--device", "/dev/yakvm"]).unwrap(), check("/dev/yakvm", false));
     assert_eq!(settings(&["./check"]).guest, PathBuf::from("./check"));
     assert_eq!(settings(&["--strict", "--", "check"]).guest, PathBuf::from("check"));
     let Ok(Invocation::Help(help)) = invoke(&["check", "--help"]) else { panic!("no help") };
@@ -391,15 +394,30 @@ fn check_is_a_command_only_where_it_stands_first() {
 }
 
 #[test]
-fn check_takes_nothing_but_its_option() {
+fn check_takes_nothing_but_its_options() {
     for (args, named) in [
         (["check", "guest.elf"], "`guest.elf`"),
         (["check", "--memory"], "`--memory`"),
         (["check", "-v"], "`-v`"),
     ] {
         let message = message(&args);
-        assert!(message.ends_with("\nIncorrect Format. Use: kvm check [--json]"), "{message}");
+        assert!(
+            message.ends_with("\nIncorrect Format. Use: kvm check [--json] [--device PATH]"),
+            "{message}"
+        );
         assert!(message.contains(named) && message.contains("`kvm ./check`"), "{message}");
     }
     assert!(message(&["check", "--json=yes"]).contains("--json"));
+    assert!(message(&["check", "--device=kvm"]).contains("is no absolute path"));
+}
+
+#[test]
+fn a_device_of_kvm_is_a_path_and_one_of_qemu_is_not() {
+    assert_eq!(settings(&["a.elf", "--device", "/dev/yakvm"]).device, PathBuf::from("/dev/yakvm"));
+    assert_eq!(settings(&["a.elf", "-device=/dev/yakvm"]).device, PathBuf::from("/dev/yakvm"));
+    assert_eq!(
+        settings(&["a.elf", "-device", "isa-debug-exit,iobase=0xf4"]).device,
+        PathBuf::from("/dev/kvm")
+    );
+    assert!(message(&["a.elf", "-device", "virtio-net-pci"]).contains("README.md lists them"));
 }

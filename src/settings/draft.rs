@@ -103,6 +103,7 @@ impl Draft {
             settings: Settings {
                 guest: PathBuf::new(),
                 config: None,
+                device: PathBuf::new(),
                 memory: 0,
                 memory_is_default: true,
                 boot: BootSpec::default(),

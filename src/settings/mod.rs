@@ -60,6 +60,9 @@ use draft::{Draft, ValueSource};
 /// The config file that is read when `--config` names no other; it need not exist.
 pub const DEFAULT_CONFIG: &str = "config.ini";
 
+/// The device that guests run through unless `--device` names another.
+pub const DEFAULT_DEVICE: &str = "/dev/kvm";
+
 /// The default TCP port of a console.
 pub const CONSOLE_PORT: u16 = 9000;
 
@@ -90,6 +93,8 @@ pub enum Invocation {
     },
     /// Report what KVM supports on this host.
     Check {
+        /// The device of KVM.
+        device: PathBuf,
         /// As one JSON object instead of a table.
         json: bool,
     },
@@ -150,7 +155,7 @@ fn from_args_and_config(
             let (run, spec) = test.finish(run)?;
             return Ok(Invocation::Test { run: Box::new(run), spec: Box::new(spec) });
         }
-        ParsedCommand::Check { json } => return Ok(Invocation::Check { json }),
+        ParsedCommand::Check { device, json } => return Ok(Invocation::Check { device, json }),
         ParsedCommand::Console { address, keep_going } => {
             return Ok(Invocation::Console { address, keep_going });
         }
@@ -189,6 +194,8 @@ pub struct Settings {
     pub guest: PathBuf,
     /// The config file that was read.
     pub config: Option<PathBuf>,
+    /// The device of KVM that the guest runs through.
+    pub device: PathBuf,
     /// Guest RAM in bytes; a multiple of 1 MiB.
     pub memory: u64,
     /// True if that is the default, which some kinds of guest have another one for.

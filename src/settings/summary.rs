@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::{
-    ClockMode, DashboardMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode, KeyTarget,
-    LayoutName, LogFormat, MigrationSecurity, ModuleSpec, MouseMode, PictureMode, Schedule, SerialBackend,
-    Settings, SymbolFileSpec, TraceSpec, VgaBiosSpec, VgaMode,
+    ClockMode, DEFAULT_DEVICE, DashboardMode, DiskInterface, DiskMode, DisplayMode, GdbArch, IrqchipMode,
+    KeyTarget, LayoutName, LogFormat, MigrationSecurity, ModuleSpec, MouseMode, PictureMode, Schedule,
+    SerialBackend, Settings, SymbolFileSpec, TraceSpec, VgaBiosSpec, VgaMode,
 };
 
 impl Settings {
@@ -159,6 +159,9 @@ impl Settings {
             }
             MigrationSecurity::Key(file) => all.push(("migr-key", path(file))),
         }
+        if self.device != Path::new(DEFAULT_DEVICE) {
+            all.push(("device", path(&self.device)));
+        }
         all
     }
 }
@@ -261,6 +264,7 @@ mod tests {
         (&["a.elf"], "--schedule=serial", "schedule=serial"),
         (&["a.elf"], "--clock=virtual", "clock=virtual"),
         (&["a.elf"], "--irqchip=kernel", "irqchip=kernel"),
+        (&["a.elf"], "--device=/dev/yakvm", "device=/dev/yakvm"),
         (&["a.elf"], "--vga=std", "vga=std"),
         (&["a.elf"], "--pictures=sixel", "pictures=sixel"),
         (&["a.elf"], "--mouse=off", "mouse=off"),

@@ -177,6 +177,11 @@ pub(super) fn file(text: &str) -> ParseResult<PathBuf> {
     if text.is_empty() { refuse("does not name a file") } else { Ok(PathBuf::from(text)) }
 }
 
+/// The path of a device. QEMU's devices, which its option of this name takes, have no paths.
+pub(super) fn device(text: &str) -> ParseResult<PathBuf> {
+    if text.starts_with('/') { Ok(PathBuf::from(text)) } else { refuse("is no absolute path") }
+}
+
 /// The name of a file, or `none`.
 pub(super) fn file_or_none(text: &str) -> ParseResult<Option<PathBuf>> {
     if text == "none" { Ok(None) } else { file(text).map(Some) }

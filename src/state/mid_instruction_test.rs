@@ -122,7 +122,7 @@ fn the_next_instructions_are_the_same_wherever_a_guest_is_saved() {
             let again = trace(&mut first, case.steps - before);
             assert_eq!(again, expected, "{}, {before} steps, in memory", case.about);
             let opened = SnapshotFile::open(&file).unwrap();
-            let mut second = opened.into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
+            let mut second = opened.into_machine(user_interface(), Inputs::new(), ends().0).unwrap();
             assert_eq!(observe(&second), here, "{}, {before} steps, from a file", case.about);
             let again = trace(&mut second, case.steps - before);
             assert_eq!(again, expected, "{}, {before} steps, from a file", case.about);
@@ -168,8 +168,10 @@ fn a_guest_interrupted_in_a_repeated_instruction_sends_every_byte_once() {
         assert!(left_before - registers.rcx <= 1, "{left_before} {}", registers.rcx);
         called_inside += usize::from((1..20000).contains(&registers.rcx));
         let (outputs, mut other_ends) = ends();
-        let mut second =
-            SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), outputs).unwrap();
+        let mut second = SnapshotFile::open(&file)
+            .unwrap()
+            .into_machine(user_interface(), Inputs::new(), outputs)
+            .unwrap();
         let Event::End(Outcome::Halted { result, .. }) = second.run_to_event() else { panic!("no end") };
         assert_eq!(result, 0x20_0000 + 20000);
         let mut bytes = Vec::new();

@@ -1,6 +1,6 @@
 //! A machine without its memory, as sections.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -85,8 +85,10 @@ struct Time {
 }
 
 /// Settings of the user that are not part of the guest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UserInterface {
+    /// The device of KVM that the guest runs through.
+    pub device: PathBuf,
     /// Where keyboard input goes.
     pub keys: KeyTarget,
     /// The keyboard layout the guest expects.
@@ -286,6 +288,7 @@ impl SavedMachine {
             if irqchip == IrqchipMode::User { warn!("{message}") } else { info!("{message}") }
         }
         let spec = MachineSpec {
+            device: user_interface.device,
             irqchip,
             memory: self.memory,
             boot: self.guest.options(self.machine.cpus.len()),

@@ -15,7 +15,7 @@ use crate::machine::output::{Doorbell, OutputQueue, OutputReader, output_queue};
 use crate::machine::testing::{ENTRY, machine};
 use crate::machine::{CpuId, Event, Machine, Outcome, PendingAction};
 use crate::memory::GuestMemory;
-use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, DEFAULT_DEVICE, IrqchipMode, KeyTarget, LayoutName, Schedule};
 
 #[path = "mid_instruction_test.rs"]
 mod mid_instruction;
@@ -63,16 +63,19 @@ impl Drop for Folder {
     }
 }
 
-const USER_INTERFACE: UserInterface = UserInterface {
-    keys: KeyTarget::Auto,
-    layout: LayoutName::Us,
-    terminal: Some(0),
-    no_reboot: false,
-    schedule: Schedule::Parallel,
-    clock: ClockMode::Host,
-    irqchip: IrqchipMode::User,
-    magic_break: false,
-};
+fn user_interface() -> UserInterface {
+    UserInterface {
+        device: DEFAULT_DEVICE.into(),
+        keys: KeyTarget::Auto,
+        layout: LayoutName::Us,
+        terminal: Some(0),
+        no_reboot: false,
+        schedule: Schedule::Parallel,
+        clock: ClockMode::Host,
+        irqchip: IrqchipMode::User,
+        magic_break: false,
+    }
+}
 
 fn ends() -> (OutputQueue, OutputReader) {
     output_queue(Doorbell::new().unwrap())
@@ -118,7 +121,7 @@ fn a_guest_continues_identically_in_another_machine_from_any_save_point() {
         let opened = SnapshotFile::open(&file).unwrap();
         opened.verify().unwrap();
         let (outputs, mut other_ends) = ends();
-        let mut second = opened.into_machine(USER_INTERFACE, Inputs::new(), outputs).unwrap();
+        let mut second = opened.into_machine(user_interface(), Inputs::new(), outputs).unwrap();
         assert_eq!(finish(&mut second), expected, "after {steps} steps");
         let rounds = if steps < 8 { 6 } else { 0 };
         let all = sent(&mut other_ends);
@@ -153,7 +156,7 @@ fn pending_keystrokes_and_vector_registers_are_restored() {
     save(&mut first, None, &file).unwrap();
     let inputs = Inputs::new();
     let mut second =
-        SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, inputs.clone(), ends().0).unwrap();
+        SnapshotFile::open(&file).unwrap().into_machine(user_interface(), inputs.clone(), ends().0).unwrap();
     let arrived = second.cpu(CpuId::BOOT).vcpu().extended_registers().unwrap();
     assert_eq!(arrived[160..416], vectors[160..416]);
     assert!(!has_ymm || arrived[576..832] == vectors[576..832], "YMM");
@@ -179,7 +182,7 @@ fn much_memory_is_mapped_and_the_file_stays_unchanged() {
     assert!(!saved.compressed, "{saved:?}");
     let before = std::fs::read(&file).unwrap();
     let mut second =
-        SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
+        SnapshotFile::open(&file).unwrap().into_machine(user_interface(), Inputs::new(), ends().0).unwrap();
     assert_eq!(second.memory().read_u64(0x406 * 4096).unwrap(), 0x406);
     assert_eq!(second.memory().read_u64(0x407 * 4096).unwrap(), 0);
     assert_eq!(finish(&mut second).0, 0x30_6000);
@@ -188,7 +191,7 @@ fn much_memory_is_mapped_and_the_file_stays_unchanged() {
     assert_eq!(second.memory().read_u64(0x2FFE * 4096).unwrap(), 0x2FFE);
     let third = SnapshotFile::open(&file).unwrap();
     third.verify().unwrap();
-    let third = third.into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
+    let third = third.into_machine(user_interface(), Inputs::new(), ends().0).unwrap();
     for page in (0x400..0x3000).step_by(3) {
         assert_eq!(third.memory().read_u64(page * 4096).unwrap(), page);
     }
@@ -210,14 +213,16 @@ fn pending_ends_and_resets_are_performed_after_a_restore() {
     let end = finish(&mut first);
     for (due, expected) in [(PendingAction::Halted, end.0), (PendingAction::Reset, end.0)] {
         save(&mut first, Some(due), &file).unwrap();
-        let mut again =
-            SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
+        let mut again = SnapshotFile::open(&file)
+            .unwrap()
+            .into_machine(user_interface(), Inputs::new(), ends().0)
+            .unwrap();
         let Outcome::Halted { result, .. } = again.run() else { panic!("{due:?}") };
         assert_eq!(result, expected);
     }
     save(&mut first, Some(PendingAction::Exit(7)), &file).unwrap();
     let mut again =
-        SnapshotFile::open(&file).unwrap().into_machine(USER_INTERFACE, Inputs::new(), ends().0).unwrap();
+        SnapshotFile::open(&file).unwrap().into_machine(user_interface(), Inputs::new(), ends().0).unwrap();
     assert!(matches!(again.run(), Outcome::DebugExit { value: 7 }));
 }
 
@@ -235,12 +240,12 @@ fn a_machine_is_encoded_without_memory() {
     let small = Arc::new(GuestMemory::new(1 << 20).unwrap());
     let refused = ReceivedMachine::read("the guest", &bytes).unwrap().into_machine(
         small,
-        USER_INTERFACE,
+        user_interface(),
         Inputs::new(),
         ends().0,
     );
     assert!(matches!(refused, Err(SnapshotError::MemorySize { .. })));
-    let mut second = received.into_machine(memory, USER_INTERFACE, Inputs::new(), ends().0).unwrap();
+    let mut second = received.into_machine(memory, user_interface(), Inputs::new(), ends().0).unwrap();
     assert_eq!(finish(&mut second), finish(&mut first));
     assert_eq!(second.image().len(), first.image().len());
 }
@@ -367,7 +372,7 @@ fn a_mismatched_snapshot_is_refused_and_the_machine_continues() {
     let text = for_every_feature(&mut saved);
     let error = ReceivedMachine::read("x", &text).unwrap().into_machine(
         Arc::new(GuestMemory::new(8 << 20).unwrap()),
-        USER_INTERFACE,
+        user_interface(),
         Inputs::new(),
         ends().0,
     );

@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
                 "kvm 0.1.0 command_line=\"",
                 "settings memory=9M append=\"a b\" display=auto keys=auto layout=us \
                  serial=1=stdio,2=log,3=log,4=log debugcon=stdio logfile=console.log log-level=info",
-                "host kernel=",
+                "host device=/dev/",
                 "guest file path=",
             ];
             for (line, start) in lines.iter().zip(starts) {
@@ -43,7 +43,7 @@ pub fn trials() -> Vec<Trial> {
             let file = format!("/recursion.elf bytes={bytes} build_id=none");
             ran.check(lines[0].ends_with(" --memory 9 --append a b\""), "the command line")?;
             ran.check(lines[3].ends_with(&file), "the guest file")?;
-            for field in [" kvm_modules=", " ring_0_is_executed=\""] {
+            for field in [" kernel=", " kvm_modules=", " ring_0_is_executed=\""] {
                 ran.check(lines[2].contains(field), &format!("{field} in {:?}", lines[2]))?;
             }
             // What KVM cannot do is logged with its consequence.

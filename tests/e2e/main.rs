@@ -22,6 +22,7 @@ mod crash_files;
 mod crashes;
 mod dashboard;
 mod debug_server;
+mod device;
 mod disk;
 mod emulate_interrupts;
 mod emulate_native;
@@ -170,6 +171,7 @@ fn main() {
     independent.extend(options::trials());
     independent.extend(option_table::trials());
     independent.extend(key_table::trials());
+    independent.extend(device::trials());
     independent.extend(host::trials());
     independent.extend(keyboard::trials());
     independent.extend(snapshots::others());

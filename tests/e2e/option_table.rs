@@ -46,6 +46,7 @@ const TAKEN: &[Case] = &[
     case("--cdrom", "hello-serial", "--cdrom missing.iso", 6, "", "the CD image missing.iso does not exist"),
     case("--clock", "hello-serial", "--clock virtual", 0, "Hello from", ""),
     case("--irqchip", "hello-serial", "--irqchip kernel", 0, "Hello from", ""),
+    case("--device", "hello-serial", "--device /dev/null", 6, "", "/dev/null is not the device of KVM"),
     case("--vga", "hello-serial", "--vga std", 0, "Hello from", ""),
     case("--rtc", "hello-serial", "--rtc 1000000000", 0, "Hello from", ""),
     case("--no-reboot", "reset", "--no-reboot", 18, "", "(--no-reboot)"),

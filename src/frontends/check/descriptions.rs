@@ -14,14 +14,16 @@ pub(super) type Answer = (&'static str, Mark, &'static str);
 /// A behaviour that no known host shows.
 const UNCLEAR: Answer = ("unclear", Bad, probe::UNCLEAR);
 
-/// The error of opening `/dev/kvm`.
+/// The error of opening the device.
 pub(super) fn device(error: &HostError) -> Answer {
     match error {
-        HostError::NoDevice => ("missing", Bad, "missing"),
-        HostError::NotAllowed => ("not_allowed", Bad, "there, but this user may not open it"),
+        HostError::NoDevice { .. } => ("missing", Bad, "missing"),
+        HostError::NotAllowed { .. } => ("not_allowed", Bad, "there, but this user may not open it"),
         HostError::NotKvm { .. } => ("not_kvm", Bad, "something else has its name"),
         HostError::Open { .. }
         | HostError::Version { .. }
+        | HostError::Held { .. }
+        | HostError::SwitchedOff { .. }
         | HostError::MemoryLost(_)
         | HostError::MemorySuspected { .. }
         | HostError::Refused { .. } => ("unusable", Bad, "there, but it cannot be used"),

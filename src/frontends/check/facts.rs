@@ -1,5 +1,8 @@
 //! Queries all host properties and collects them as rows.
 
+use std::borrow::Cow;
+use std::path::Path;
+
 use super::descriptions::{self, Answer};
 use super::report::Mark::{Bad, Good, Plain};
 use super::report::{Group, Report, Row, Value};
@@ -20,7 +23,7 @@ pub(super) fn all(kvm: &Kvm) -> Report {
     let long = MODES.iter().find(|known| known.mode == ProbeMode::Long);
     let usable = long.is_some_and(|known| matches!(known.fact.get(kvm), Ok(ModeSupport::Runs)));
     let groups = vec![
-        host(&KvmCapabilities::of(kvm)),
+        host(kvm.device(), &KvmCapabilities::of(kvm)),
         modes(kvm),
         instructions(kvm),
         kernel_entries(kvm),
@@ -33,18 +36,18 @@ pub(super) fn all(kvm: &Kvm) -> Report {
     Report { usable, groups, conclusion }
 }
 
-/// The report for a host where `/dev/kvm` cannot be used.
-pub(super) fn without_kvm(error: &HostError) -> Report {
+/// The report for a host where the device cannot be used.
+pub(super) fn without_kvm(device: &Path, error: &HostError) -> Report {
     let why = error.to_string();
     let conclusion = format!("Guests cannot run here: {why}.");
     let rows = vec![
-        row("device", "/dev/kvm", Ok(descriptions::device(error))),
+        row("device", device.display().to_string(), Ok(descriptions::device(error))),
         Row::new("remedy", "what to do", Value::Text(why), Plain, "see below".into()),
     ];
     Report { usable: false, groups: vec![Group { key: "host", title: "Host", rows }], conclusion }
 }
 
-fn host(offers: &KvmCapabilities) -> Group {
+fn host(device: &Path, offers: &KvmCapabilities) -> Group {
     let text = |key, what, text: &str| {
         Row::new(key, what, Value::Text(text.to_owned()), Plain, text.to_owned().into())
     };
@@ -57,7 +60,7 @@ fn host(offers: &KvmCapabilities) -> Group {
     };
     let modules = if offers.modules.is_empty() { "others".to_owned() } else { offers.modules.join(", ") };
     let rows = vec![
-        row("device", "/dev/kvm", Ok(("usable", Good, "usable"))),
+        row("device", device.display().to_string(), Ok(("usable", Good, "usable"))),
         count("api_version", "version of its interface", offers.api_version),
         text("kernel", "kernel", &offers.kernel),
         text("modules", "modules", &modules),
@@ -209,7 +212,7 @@ fn speed(kvm: &Kvm) -> Group {
 }
 
 /// A row for an answer with its own description.
-fn row(key: &'static str, what: &'static str, answer: Result<Answer, HostError>) -> Row {
+fn row(key: &'static str, what: impl Into<Cow<'static, str>>, answer: Result<Answer, HostError>) -> Row {
     match answer {
         Ok((word, mark, words)) => Row::new(key, what, Value::Word(word), mark, words.into()),
         Err(error) => {

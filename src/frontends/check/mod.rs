@@ -7,16 +7,17 @@ mod report;
 mod table;
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use crate::kvm::Kvm;
 use table::Style;
 
-/// Measures all properties and prints them on standard output; true if guests can run here.
+/// Measures all properties of `device` and prints them on standard output; true if guests can run here.
 #[cold]
-pub fn run(json: bool) -> bool {
-    let report = match Kvm::open() {
+pub fn run(device: &Path, json: bool) -> bool {
+    let report = match Kvm::open(device) {
         Ok(kvm) => facts::all(&kvm),
-        Err(error) => facts::without_kvm(&error),
+        Err(error) => facts::without_kvm(device, &error),
     };
     let mut stdout = std::io::stdout();
     let text = if json { json::object(&report) } else { table::table(&report, style(&stdout)) };

@@ -30,7 +30,7 @@ pub(super) struct Row {
     /// Its key in JSON, unique in its group.
     pub(super) key: &'static str,
     /// Its name in the table.
-    pub(super) what: &'static str,
+    pub(super) what: Cow<'static, str>,
     /// The value in JSON.
     pub(super) value: Value,
     /// The value in the table.
@@ -71,11 +71,11 @@ impl Row {
     /// A row.
     pub(super) fn new(
         key: &'static str,
-        what: &'static str,
+        what: impl Into<Cow<'static, str>>,
         value: Value,
         mark: Mark,
         words: Cow<'static, str>,
     ) -> Row {
-        Row { key, what, value, words, mark }
+        Row { key, what: what.into(), value, words, mark }
     }
 }

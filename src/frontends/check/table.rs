@@ -50,7 +50,8 @@ pub(super) fn table(report: &Report, style: Style) -> String {
         for row in &group.rows {
             // The host's own names must not control the terminal.
             let words = escaped(&row.words, &[]);
-            text += &format!("  {} {:width$}  {words}\n", style.mark(row.mark), row.what);
+            let what = escaped(&row.what, &[]);
+            text += &format!("  {} {:width$}  {words}\n", style.mark(row.mark), what);
         }
         text.push('\n');
     }

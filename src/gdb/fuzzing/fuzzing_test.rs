@@ -42,7 +42,7 @@ const WORDS: [&[u8]; 29] = [
 const SLOW: Duration = Duration::from_secs(5);
 
 fn no_kvm() -> bool {
-    let missing = crate::kvm::Kvm::open().err();
+    let missing = crate::kvm::Kvm::open_default().err();
     if let Some(reason) = &missing {
         eprintln!("skipped: {reason}");
     }

@@ -8,7 +8,7 @@ use crate::boot::{BootOptions, BytesImage, Protocol};
 use crate::machine::inputs::Inputs;
 use crate::machine::output::{Doorbell, output_queue};
 use crate::machine::{Machine, MachineError, MachineSpec};
-use crate::settings::{ClockMode, IrqchipMode, KeyTarget, LayoutName, Schedule};
+use crate::settings::{ClockMode, DEFAULT_DEVICE, IrqchipMode, KeyTarget, LayoutName, Schedule};
 
 /// RAX when it halts: the sum of the numbers up to 20.
 pub(crate) const RESULT: u64 = 210;
@@ -58,6 +58,7 @@ pub(crate) fn machine(inputs: Inputs) -> Result<Machine, MachineError> {
     let image = Box::new(BytesImage::new(NAME, file()));
     let found = Protocol::find(image.as_ref(), None)?;
     let spec = MachineSpec {
+        device: DEFAULT_DEVICE.into(),
         memory: 4 << 20,
         boot: BootOptions::default(),
         keys: KeyTarget::Auto,

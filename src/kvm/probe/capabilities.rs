@@ -1,14 +1,12 @@
 //! What the host reports about itself: cheap to query, but not always accurate.
 
-use std::sync::OnceLock;
-
 use std::path::Path;
 
 use kvm_bindings::{
     KVM_CAP_DIRTY_LOG_RING, KVM_CAP_MAX_VCPUS, KVM_CAP_NR_MEMSLOTS, KVM_CAP_NR_VCPUS, KVM_CAP_SYNC_REGS,
 };
 
-use crate::kvm::{Kvm, cpuid};
+use crate::kvm::{Driver, Kvm, cpuid};
 
 /// What KVM and the kernel report about this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +15,7 @@ pub struct KvmCapabilities {
     pub api_version: i32,
     /// Release of the kernel; empty if it is not reported.
     pub kernel: String,
-    /// The modules that give KVM its processor: those of `kvm_intel`, `kvm_amd` and `kvm_pvm` that are
-    /// present.
+    /// The modules that give the device its processor ([`Driver::modules`]).
     pub modules: Vec<&'static str>,
     /// Vendor of the processor that a guest sees.
     pub vendor: String,
@@ -47,7 +44,7 @@ impl KvmCapabilities {
         KvmCapabilities {
             api_version: kvm.api_version(),
             kernel: kernel_release(),
-            modules: kvm_modules(),
+            modules: Driver::of(kvm.device()).modules(),
             vendor: cpuid::vendor(&cpuid),
             huge_pages: cpuid::HUGE_PAGES.is_in(&cpuid),
             bit_counts: cpuid::offers_bit_counts(&cpuid),
@@ -64,22 +61,6 @@ impl KvmCapabilities {
 pub fn kernel_release() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
     release.unwrap_or_default().trim_end().to_owned()
-}
-
-/// True if a processor with VT-x or AMD-V is known to run the guest's ring 0. Properties that only an
-/// instruction emulator gets wrong then need no measurement, and no virtual machine is created for them.
-pub fn processor_runs_ring_0() -> bool {
-    static RUNS: OnceLock<bool> = OnceLock::new();
-    *RUNS.get_or_init(|| {
-        let modules = kvm_modules();
-        !modules.is_empty() && modules.iter().all(|module| matches!(*module, "kvm_intel" | "kvm_amd"))
-    })
-}
-
-/// The present modules among those that can give KVM its processor: `kvm_intel`, `kvm_amd`, `kvm_pvm`.
-pub fn kvm_modules() -> Vec<&'static str> {
-    let known = ["kvm_intel", "kvm_amd", "kvm_pvm"];
-    known.into_iter().filter(|name| is_module_present(name)).collect()
 }
 
 /// True if the kernel has this module, loaded or built in.

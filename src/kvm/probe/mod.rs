@@ -30,7 +30,7 @@ pub use breakpoints::{
     SOFTWARE_BREAKPOINTS, SoftwareBreakpoints,
 };
 pub(super) use capabilities::is_module_present;
-pub use capabilities::{KvmCapabilities, kernel_release, kvm_modules, processor_runs_ring_0};
+pub use capabilities::{KvmCapabilities, kernel_release};
 pub use fact::{Fact, PerRing, UNCLEAR};
 pub use hypercalls::{FOREIGN_HYPERCALL, Hypercall, VMCALL, VMMCALL};
 pub use instructions::{BIT_COUNTS, Behaviour, INSTRUCTIONS, INT_N_IN_RING_3, Instruction};

@@ -9,7 +9,7 @@ use super::*;
 use crate::kvm::Kvm;
 
 fn kvm() -> Option<Kvm> {
-    Kvm::open().ok()
+    Kvm::open_default().ok()
 }
 
 #[test]

@@ -57,6 +57,8 @@ enum ValueForm {
     Absent,
     /// Any value that no earlier spelling of the option is about; shown like this.
     Any(&'static str),
+    /// The values that do not begin with the first text; shown like the second.
+    Other(&'static str, &'static str),
     /// One of these.
     OneOf(&'static [&'static str]),
     /// The values that begin with the first text; shown like the second.
@@ -102,6 +104,7 @@ impl ValueForm {
             (ValueForm::Absent, None) | (ValueForm::Any(_), Some(_)) => true,
             (ValueForm::OneOf(values), Some(value)) => values.contains(&value),
             (ValueForm::Begins(prefix, _), Some(value)) => value.starts_with(prefix),
+            (ValueForm::Other(prefix, _), Some(value)) => !value.starts_with(prefix),
             (ValueForm::Contains(part, _), Some(value)) => value.contains(part),
             (ValueForm::Ends(end, _), Some(value)) => value.ends_with(end) && !value.contains(['=', ':']),
             (_, None) | (ValueForm::Absent, Some(_)) => false,
@@ -113,6 +116,7 @@ impl ValueForm {
             ValueForm::Absent => String::new(),
             ValueForm::Any(shown)
             | ValueForm::Begins(_, shown)
+            | ValueForm::Other(_, shown)
             | ValueForm::Contains(_, shown)
             | ValueForm::Ends(_, shown) => (*shown).to_owned(),
             ValueForm::OneOf(values) => values.join("|"),

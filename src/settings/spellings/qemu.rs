@@ -7,7 +7,7 @@ use super::values::{
 use super::{Effect, NOTHING, Program, Spelling, ValueForm};
 
 use Effect::{Becomes, Ignored, Implied, Later, Refused, Same};
-use ValueForm::{Absent, Any, Begins, Contains, OneOf};
+use ValueForm::{Absent, Any, Begins, Contains, OneOf, Other};
 
 const fn spelling(name: &'static str, value: ValueForm, effect: Effect) -> Spelling {
     Spelling { program: Program::Qemu, name, value, effect }
@@ -66,7 +66,8 @@ pub(super) static SPELLINGS: &[Spelling] = &[
         Begins("isa-debug-exit", "isa-debug-exit,iobase=0xf4"),
         Implied(DEBUG_EXIT, debug_exit),
     ),
-    spelling("device", Any("DEVICE"), Refused(DEVICE)),
+    // A path is that of a device of KVM, for this program's own option.
+    spelling("device", Other("/", "DEVICE"), Refused(DEVICE)),
     spelling("rtc", OneOf(&["base=utc"]), Implied("the real-time clock starts with the host's UTC", NOTHING)),
     // Other values are those of this program's own option.
     spelling("rtc", Begins("base=", "base=..."), Ignored(RTC, NOTHING)),

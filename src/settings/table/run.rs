@@ -1,7 +1,7 @@
 //! Options for the guest, the log and `kvm` itself.
 
 use super::super::draft::Draft;
-use super::super::values;
+use super::super::{DEFAULT_DEVICE, values};
 use super::{DEFAULT_LOG_FILE, Key, OptionArgument, OptionSpec, YES_NO};
 
 /// The machine.
@@ -65,6 +65,16 @@ pub(super) static MACHINE: &[OptionSpec] = &[
         help: "Interrupt controllers and timer: in user space or in KVM",
         set: |draft, text| values::irqchip(text).map(|irqchip| draft.settings.irqchip = irqchip),
         keys: &[Key::same("vm-spec", "irqchip")],
+    },
+    OptionSpec {
+        long: "device",
+        takes: OptionArgument::Value("PATH"),
+        repeatable: false,
+        default: Some(DEFAULT_DEVICE),
+        allowed: "the path of a device, which begins with `/`",
+        help: "Device with KVM's interface that the guest runs through",
+        set: |draft, text| values::device(text).map(|device| draft.settings.device = device),
+        keys: &[Key::same("vm-spec", "device")],
     },
     OptionSpec {
         long: "vga",

@@ -89,13 +89,19 @@ pub fn prepare() {
     }
 }
 
+/// The device that guests run through, if `KVM_TEST_DEVICE` names another one than `/dev/kvm`.
+pub fn test_device() -> Option<String> {
+    std::env::var("KVM_TEST_DEVICE").ok()
+}
+
 /// Why guests cannot run on this host, or `None` if they can.
 pub fn no_kvm() -> Option<&'static str> {
     static REASON: OnceLock<Option<String>> = OnceLock::new();
     REASON
         .get_or_init(|| {
-            let opened = std::fs::File::options().read(true).write(true).open("/dev/kvm");
-            opened.err().map(|error| format!("/dev/kvm: {error}"))
+            let device = test_device().unwrap_or_else(|| "/dev/kvm".to_owned());
+            let opened = std::fs::File::options().read(true).write(true).open(&device);
+            opened.err().map(|error| format!("{device}: {error}"))
         })
         .as_deref()
 }
@@ -221,8 +227,25 @@ impl Kvm {
                 shell
             }
         };
-        command.args(&self.arguments).current_dir(self.folder.path());
+        command.args(self.with_device()).current_dir(self.folder.path());
         command
+    }
+
+    /// The arguments, with `--device` if the tests use another device and the command opens one.
+    fn with_device(&self) -> Vec<std::ffi::OsString> {
+        const COMMANDS: [&str; 6] =
+            ["check-snapshot", "completions", "console", "debug-client", "man", "vscode"];
+        let mut arguments = self.arguments.clone();
+        let first = arguments.first().and_then(|first| first.to_str()).unwrap_or_default();
+        let named = arguments.iter().any(|it| it.to_str().is_some_and(|it| it.starts_with("--device")));
+        if let Some(device) = test_device()
+            && !named
+            && !COMMANDS.contains(&first)
+        {
+            let at = usize::from(matches!(first, "check" | "inspect" | "test"));
+            arguments.insert(at, format!("--device={device}").into());
+        }
+        arguments
     }
 
     /// Starts it with pipes for its standard streams.

@@ -1,0 +1,103 @@
+//! `--device`: guests run through another device than /dev/kvm.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{Folder, HALTED_0, Kvm, exact_output, guest_test, is_root, test, test_device};
+
+/// The tests of this file.
+pub fn trials() -> Vec<Trial> {
+    vec![
+        with_another_node("a_guest_runs_through_another_node_of_the_device", |node| {
+            let ran = Kvm::with_guest("hello-serial").arg("--device").arg(node).run();
+            ran.expect_exactly(&exact_output(0, "Hello from the bare metal!\n", HALTED_0))?;
+            ran.expect_log(&format!("host device={} kernel=", node.display()))?;
+            Ok(())
+        }),
+        with_another_node("a_saved_guest_continues_through_another_node_of_the_device", |node| {
+            let first = Kvm::with_guest("hello-serial").args(["--snapshot-at-exit", "end.kvmstate"]).run();
+            let restored = |device: &Path| {
+                Kvm::new().arg("--restore").arg(first.folder.file("end.kvmstate")).arg("--device").arg(device)
+            };
+            restored(node).run().expect_log(&format!("host device={} ", node.display()))?;
+            let null = restored(Path::new("/dev/null")).run();
+            null.expect_status(6)?.expect_err("/dev/null is not the device of KVM")?;
+            Ok(())
+        }),
+        with_another_node("check_reports_another_node_of_the_device", |node| {
+            let ran = Kvm::new().args(["check", "--device"]).arg(node).run();
+            ran.check(ran.out.contains(&format!("yes {}", node.display())), "the row of the device")?;
+            ran.expect_status(0).map(drop)
+        }),
+        with_another_node("a_test_runs_through_another_node_of_the_device", |node| {
+            let guest = crate::support::guest("recursion");
+            let run = |device: &Path| {
+                Kvm::new()
+                    .arg("test")
+                    .arg(&guest)
+                    .args(["--expect", "never printed"])
+                    .arg("--device")
+                    .arg(device)
+                    .run()
+            };
+            run(Path::new("/dev/null")).expect_status(6)?;
+            let ran = run(node);
+            ran.expect_status(101).map(drop)
+        }),
+        guest_test("a_migration_destination_refuses_a_device_that_is_not_kvm", || {
+            let ran = Kvm::new().args(["--migr", "--device", "/dev/null"]).run();
+            ran.expect_status(6)?.expect_err("/dev/null is not the device of KVM")?;
+            Ok(())
+        }),
+        test("a_missing_yakvm_is_reported_with_the_remedy", || {
+            let folder = Folder::new();
+            let device = folder.file("yakvm");
+            let ran = Kvm::with_guest("hello-serial").arg("--device").arg(&device).run();
+            ran.expect_status(6)?;
+            ran.expect_err_in_order(&[
+                "kvm: this host has no ",
+                "its module is not loaded; `driver/build` of the sources builds it",
+                "`sudo insmod target/driver/yakvm.ko`",
+                "firmware",
+                "`scripts/lab run --driver yakvm`",
+            ])?;
+            let checked = Kvm::new().args(["check", "--json", "--device"]).arg(&device).run();
+            checked.expect_status(6)?;
+            checked.check(checked.out.contains("\"device\": \"missing\""), "the device").map(drop)
+        }),
+        test("a_file_that_is_no_device_is_reported", || {
+            let kvm = Kvm::with_guest("hello-serial").file("kvm", "");
+            let device = kvm.folder.file("kvm");
+            let ran = kvm.arg("--device").arg(&device).run();
+            ran.expect_status(6)?;
+            ran.expect_err(
+                " is not the device of KVM (Inappropriate ioctl for device (os error 25)); `ls -l ",
+            )?;
+            Ok(())
+        }),
+    ]
+}
+
+/// A test with another node of the tests' device. Only root can make one.
+fn with_another_node(name: &str, body: impl FnOnce(&Path) -> Result<(), Failed> + Send + 'static) -> Trial {
+    if !is_root() {
+        let name = format!("{name} (skipped: needs root, to make a device node)");
+        return Trial::test(name, || Ok(())).with_ignored_flag(true);
+    }
+    guest_test(name, move || {
+        let folder = Folder::new();
+        body(&another_node(&folder)?)
+    })
+}
+
+fn another_node(folder: &Folder) -> Result<PathBuf, Failed> {
+    let device = test_device().unwrap_or_else(|| "/dev/kvm".to_owned());
+    let numbers = std::fs::metadata(device)?.rdev();
+    let node = folder.file("node");
+    let [major, minor] = [libc::major(numbers), libc::minor(numbers)].map(|number| number.to_string());
+    let made = Command::new("mknod").arg(&node).args(["c", &major, &minor]).status()?;
+    if made.success() { Ok(node) } else { Err(format!("mknod ended with {made}").into()) }
+}
