@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * What core/ (Rust, pure functions) offers to the C files. AMD APM volume 2, chapters 4 and 5
+ * (segments, paging) and 15 (SVM); volume 3 (instructions).
+ *
+ * Every function reads its arguments, writes its results and touches nothing else: no locks, no
+ * allocation, no user memory. All may be called in any context. Errors are negative errno values.
+ */
+#ifndef YAKVM_CORE_H
+#define YAKVM_CORE_H
+
+#include <linux/kvm.h>
+#include <linux/types.h>
+
+/* ---- core/src/decode.rs, execute.rs: instructions that touch MMIO, and string I/O ---- */
+
+/* The general registers in the order of their numbers: RAX RCX RDX RBX RSP RBP RSI RDI R8-R15. */
+struct yakvm_registers {
+	u64 gpr[16];
+	u64 rip;
+	u64 rflags;
+};
+
+/* The parts of struct yakvm_insn below the comment are core's own business. */
+struct yakvm_insn {
+	u8 length;		/* bytes */
+	u8 access;		/* YAKVM_* below */
+	u8 memory_size;		/* of one access, 1, 2, 4 or 8 bytes */
+	u8 segment;		/* of the operand: 0 ES, 1 CS, 2 SS, 3 DS, 4 FS, 5 GS */
+	/* */
+	u8 operation, base, index, scale, address_size, code_size;
+	u8 reg, high, register_size, immediate_source, memory_source, repeat, bit_string;
+	u8 reserved[7];
+	s64 displacement;
+	u64 immediate;
+};
+
+#define YAKVM_READS	1	/* memory is read at the operand */
+#define YAKVM_WRITES	2	/* memory is written: at the operand, or with YAKVM_COPIES at ES:rDI */
+#define YAKVM_COPIES	4	/* MOVS: the two places differ */
+#define YAKVM_PORT_IN	8	/* INS: memory_size bytes from port DX to the operand, ES:rDI */
+#define YAKVM_PORT_OUT	16	/* OUTS: from the operand to port DX */
+#define YAKVM_STRING	32	/* yakvm_elements() and yakvm_advance() apply */
+
+/*
+ * Decodes what starts at bytes, of which count (0-15) are valid; bits is 16, 32 or 64 (CS.L, CS.D).
+ * 0, -ENODATA if the instruction needs more bytes, -EINVAL if it is none that core knows.
+ */
+int yakvm_decode(const u8 bytes[15], u32 count, u32 bits, struct yakvm_insn *insn);
+
+/* The operand's offset in its segment (destination: that of MOVS's ES:rDI). Add the segment's base. */
+u64 yakvm_offset(const struct yakvm_insn *insn, const struct yakvm_registers *registers,
+		 bool destination);
+
+/*
+ * Carries the instruction out: memory is what was read (0 without YAKVM_READS), the result is what is
+ * to be written (YAKVM_WRITES). Updates registers, flags, and RIP: with a repeat prefix RIP stays
+ * until the last round. Order: offset, read, execute, write; faults come before execute.
+ */
+u64 yakvm_execute(const struct yakvm_insn *insn, struct yakvm_registers *registers, u64 memory);
+
+/*
+ * String I/O: how many elements, upwards from this linear address, can be moved at once: 0 if rCX is 0,
+ * otherwise at least 1, and not more than limit or what ends within the page.
+ */
+u32 yakvm_elements(const struct yakvm_insn *insn, const struct yakvm_registers *registers, u64 linear,
+		   u32 limit);
+
+/* String I/O: moves rSI or rDI, counts rCX down, and steps over the instruction at the end. */
+void yakvm_advance(const struct yakvm_insn *insn, struct yakvm_registers *registers, u32 elements);
+
+/* ---- core/src/segment.rs: segments in the VMCB ---- */
+
+struct yakvm_vmcb_segment {
+	u16 selector;
+	u16 attributes;
+	u32 limit;
+	u64 base;
+};
+
+/* In the order of the VMCB's save area. */
+enum yakvm_segment_name {
+	YAKVM_ES, YAKVM_CS, YAKVM_SS, YAKVM_DS, YAKVM_FS, YAKVM_GS,
+	YAKVM_GDTR, YAKVM_LDTR, YAKVM_IDTR, YAKVM_TR,
+};
+
+/* The VMCB's CPL is ss.dpl, which the caller stores. */
+void yakvm_segment_to_vmcb(const struct kvm_segment *segment, struct yakvm_vmcb_segment *vmcb);
+void yakvm_segment_from_vmcb(const struct yakvm_vmcb_segment *vmcb, u32 name, u8 cpl,
+			     struct kvm_segment *segment);
+
+/* ---- core/src/control.rs: states that the processor has ---- */
+
+/* What a guest may set, from its CPUID. */
+struct yakvm_limits {
+	u64 cr4;
+	u64 efer;		/* without SVME, which only the VMCB's value has */
+	u32 physical_bits;
+	u32 reserved;
+};
+
+/* From the leaves 1, 7.0, 80000001h and 80000008h that KVM_SET_CPUID2 gave (zeros if it did not). */
+void yakvm_limits(u32 leaf1_ecx, u32 leaf7_ebx, u32 leaf7_ecx, u32 extended1_ecx, u32 extended1_edx,
+		  u32 extended8_eax, struct yakvm_limits *limits);
+
+/* 0, or -EINVAL for a state that KVM_SET_SREGS refuses or VMRUN cannot enter. */
+int yakvm_check_sregs(const struct kvm_sregs *sregs, const struct yakvm_limits *limits);
+
+/* 0, or -EINVAL where XSETBV raises #GP: supported is the set of states the guest may enable. */
+int yakvm_check_xcr0(u64 xcr0, u64 supported);
+
+/* The value that DR6 or DR7 has after a move (fixed bits set), or -EINVAL for bits above 31. */
+int yakvm_check_dr(u32 number, u64 *value);
+
+/* ---- core/src/cpuid.rs ---- */
+
+struct yakvm_cpuid_leaf {
+	u32 leaf;
+	u32 index;
+	u32 indexed;		/* KVM_CPUID_FLAG_SIGNIFCANT_INDEX applies */
+};
+
+/* The n-th leaf that KVM_GET_SUPPORTED_CPUID lists: true and *leaf, or false after the last one. */
+bool yakvm_cpuid_leaf(u32 n, struct yakvm_cpuid_leaf *leaf);
+
+/*
+ * Masks the processor's answer regs (EAX EBX ECX EDX) to leaf/index down to what a guest may see.
+ * xcr0 is the set of states that guests may enable.
+ */
+void yakvm_cpuid_supported(u32 leaf, u32 index, u64 xcr0, u32 regs[4]);
+
+/* ---- core/src/msr.rs ---- */
+
+struct yakvm_msr {
+	u32 index;
+	u16 vmcb_offset;	/* of its value in the VMCB (from its first byte), or 0: kept by the driver */
+	u8 kind;		/* enum yakvm_msr_kind */
+	u8 flags;		/* YAKVM_MSR_LISTED, YAKVM_MSR_PASSED */
+	u64 reset;		/* value after reset */
+};
+
+enum yakvm_msr_kind {
+	YAKVM_MSR_VALUE,	/* checked (yakvm_msr_check) and stored */
+	YAKVM_MSR_FIXED,	/* reads as reset; writes are ignored */
+	YAKVM_MSR_TSC,		/* TSC: the VMCB's TSC_OFFSET */
+	YAKVM_MSR_EFER,		/* EFER: the VMCB's value has SVME in addition */
+};
+
+#define YAKVM_MSR_LISTED	1	/* KVM_GET_MSR_INDEX_LIST has it */
+#define YAKVM_MSR_PASSED	2	/* the guest reads and writes it without an exit */
+
+#define YAKVM_MSR_COUNT 32	/* at most: for an array of the driver's values, by position */
+
+/* The n-th MSR: true and *msr, or false after the last one. */
+bool yakvm_msr_at(u32 n, struct yakvm_msr *msr);
+
+/* Its position (and *msr), or -ENOENT: the guest's access raises #GP. */
+int yakvm_msr_find(u32 index, struct yakvm_msr *msr);
+
+/*
+ * Whether value can be written: 0 and the value to store in *value, or -EINVAL (#GP in the guest).
+ * before is the present value; from_guest: WRMSR rather than KVM_SET_MSRS; cr0 is for EFER's rules.
+ * TSC_AUX is among the MSRs: intercept RDTSCP, or load it around VMRUN.
+ */
+int yakvm_msr_check(u32 index, u64 *value, u64 before, u64 cr0, const struct yakvm_limits *limits,
+		    bool from_guest);
+
+/* ---- core/src/paging.rs: the guest's page tables and the nested ones ---- */
+
+#define YAKVM_WALK_WRITE	2	/* the bits of a page fault's error code */
+#define YAKVM_WALK_USER		4
+#define YAKVM_WALK_FETCH	16
+
+struct yakvm_walk {
+	u64 gpa;		/* of the entry to read; at the end, of the operand */
+	u32 entry_size;		/* 4 or 8 bytes to read there, 0 at the end */
+	u32 error_code;		/* of the page fault, when yakvm_walk_step returned -EFAULT */
+	/* */
+	u64 linear, cr0, cr4, efer, rflags, allowed;
+	u32 access, level, physical_bits, writable;
+};
+
+/*
+ * Starts to translate linear. While walk.entry_size is not 0, read the entry at walk.gpa and give it to
+ * yakvm_walk_step. Both return 0, or -EFAULT: the access raises #PF(error_code), or #GP(0) if begin
+ * finds linear not canonical. The accessed and dirty bits are left alone.
+ */
+int yakvm_walk_begin(struct yakvm_walk *walk, const struct kvm_sregs *sregs, u64 rflags, u64 linear,
+		     u32 access, u32 physical_bits);
+int yakvm_walk_step(struct yakvm_walk *walk, u64 entry);
+
+/* The nested tables have four levels, 4 (the root) to 1. Entries as in long mode, user bit set. */
+u32 yakvm_npt_index(u64 gpa, u32 level);
+u64 yakvm_npt_size(u32 level);			/* bytes that one entry of this level maps */
+u64 yakvm_npt_table(u64 pa);			/* an entry that points to a table */
+u64 yakvm_npt_page(u64 pa, bool writable, bool large);
+u64 yakvm_npt_address(u64 entry);		/* of the table or page */
+
+#endif
