@@ -1,8 +1,9 @@
 //! Commands that show descriptor tables.
 
 use super::super::error::CommandError;
+use super::values::GuestNames;
 use crate::inspect::tables::{GdtView, IdtView, TssView};
-use crate::supervisor::stopped_machine::{GuestNames, StoppedMachine};
+use crate::supervisor::stopped_machine::StoppedMachine;
 
 /// The descriptors of the GDT.
 pub(in crate::control) fn gdt(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {

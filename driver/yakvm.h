@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * What the C files share. AMD64 Architecture Programmer's Manual volume 2 (24593), chapter 15 (SVM) and
+ * appendix B (layout of the VMCB); the Linux kernel's Documentation/virt/kvm/api.rst for the ioctls.
+ *
+ * Locks, in the order in which they are taken: vm->mutex (slots, creation of vCPUs), vcpu->mutex (all of
+ * a vCPU), vm->lock (nested page tables and the look-up of slots; never held across user memory).
+ */
+#ifndef YAKVM_H
+#define YAKVM_H
+
+#include <linux/kvm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/spinlock.h>
+#include <asm/fpu/types.h>
+#include <asm/svm.h>
+#include "core.h"
+
+#define MAX_VCPUS	64
+#define MAX_SLOTS	512
+#define MAX_CPUID	256
+#define MMAP_SIZE	(2 * PAGE_SIZE)	/* struct kvm_run, then the data of port I/O */
+
+/* The general registers in yakvm_registers.gpr. */
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
+
+/* A range of guest-physical memory: `pages` from `frame` are the process's memory at `address`. */
+struct slot {
+	u64 frame, pages, address;
+	u32 flags;			/* KVM_MEM_* */
+	bool any_dirty;			/* a bit may be set in dirty */
+	unsigned long *dirty, *spare;	/* a bit per page; GET_DIRTY_LOG exchanges the two */
+};
+
+struct vm {
+	refcount_t users;		/* its file and those of its vCPUs */
+	struct mm_struct *mm;		/* the process that created it, and the only one to use it */
+	struct mmu_notifier notifier;
+	struct mutex mutex;
+	struct vcpu *vcpus[MAX_VCPUS];	/* by id; they live as long as the VM */
+	u32 boot_cpu;
+	u64 tsc_offset;			/* of new vCPUs: their TSC starts when the VM does */
+
+	spinlock_t lock;
+	struct slot *slots[MAX_SLOTS];
+	u32 slot_end;			/* no slot has this number or a higher one */
+	u64 *npt;			/* root of the nested page tables */
+	u64 changes;			/* grows when a look-up of memory may have become wrong */
+	u32 invalidating;		/* MMU notifications under way */
+	atomic64_t flushes;		/* grows when translations must be forgotten */
+};
+
+/* An instruction that has exited to user space and is completed by the next KVM_RUN. */
+enum pending { NOTHING, PORT_IN, PORT_OUT, STRING_IN, STRING_OUT, MMIO_READ, MMIO_WRITE };
+
+struct vcpu {
+	struct vm *vm;
+	u32 id;
+	struct mutex mutex;
+	u64 serial;			/* unlike that of any other vCPU ever */
+	struct kvm_run *run;		/* shared with user space, which may write at any time */
+	void *port_data;		/* the page behind it */
+	struct vmcb *vmcb;
+	struct yakvm_registers regs;	/* RAX, RSP, RIP and RFLAGS: copied from and to the VMCB at each exit */
+	struct fpu_guest fpu;
+	u64 xcr0, apic_base;
+	u64 msrs[YAKVM_MSR_COUNT];	/* those that are not in the VMCB */
+	struct yakvm_limits limits;	/* from CPUID */
+	u32 cpuid_count;
+	struct kvm_cpuid_entry2 *cpuid;
+	sigset_t sigset;
+	bool sigset_active;
+
+	/* Debug registers 0-3, 6 and 7 of the guest; those in use while a debugger has breakpoints. */
+	u64 db[4], dr6, dr7;
+	struct kvm_guest_debug debug;
+
+	/* Events, in the order of their injection. `injected`: cut short, to be delivered again. */
+	struct { bool injected, pending, has_error; u8 vector; u32 error; } exception;
+	struct { bool injected, masked, leaving; u8 pending; u64 iret; } nmi;
+	struct { bool injected, soft; u8 vector; } interrupt;
+	bool nmi_step;			/* TF is set until one instruction is over */
+
+	enum pending pending;
+	u64 pending_rip;		/* linear address of the instruction; another one: it was abandoned */
+	struct yakvm_insn insn;
+	u64 memory;			/* what an instruction that goes on to write has read */
+	u64 next_rip;			/* after IN and OUT */
+	u32 size, count;		/* of the elements of port I/O */
+
+	int running_on;			/* CPU, or -1 outside of the guest */
+	int last_cpu;			/* CPU whose ASID it has */
+	u64 asid_round, flushed;
+	bool flush;			/* its translations are out of date */
+};
+
+/* Whether what INTERCEPT_* names ends the guest. */
+static inline void vmcb_intercept(struct vcpu *vcpu, u32 bit, bool on)
+{
+	if (on)
+		vcpu->vmcb->control.intercepts[bit / 32] |= BIT(bit % 32);
+	else
+		vcpu->vmcb->control.intercepts[bit / 32] &= ~BIT(bit % 32);
+}
+
+/* Of each CPU: whether SVM is on by us, and the ASIDs (0 is the host's). */
+struct svm_cpu {
+	bool on;
+	u32 next_asid;
+	u64 asid_round;
+	u64 last_vcpu;			/* its serial */
+	struct page *host_save;		/* for VMRUN itself (MSR VM_HSAVE_PA) */
+	struct page *host_state;	/* for VMSAVE and VMLOAD */
+};
+
+/* device.c */
+extern struct svm_cpu __percpu *cpus;
+extern u32 asid_count;
+extern u64 host_xcr0, guest_xcr0;	/* the host's own; the states that a guest may enable */
+extern void *port_bitmap, *msr_bitmap;
+int svm_acquire(void);
+void svm_release(void);
+void vm_put(struct vm *vm);
+
+/* memory.c */
+int memory_init(struct vm *vm);
+void memory_destroy(struct vm *vm);
+int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *region);
+int memory_dirty_log(struct vm *vm, const struct kvm_dirty_log *log);
+int memory_fault(struct vm *vm, u64 gpa, bool write);
+int memory_copy(struct vm *vm, u64 gpa, void *data, u32 count, bool write);
+
+/* vcpu.c */
+struct vcpu *vcpu_create(struct vm *vm, u32 id);
+void vcpu_destroy(struct vcpu *vcpu);
+long vcpu_ioctl(struct vcpu *vcpu, unsigned int number, unsigned long argument);
+void vcpu_get_sregs(struct vcpu *vcpu, struct kvm_sregs *sregs);
+struct kvm_cpuid_entry2 *vcpu_cpuid(struct vcpu *vcpu, u32 leaf, u32 index);
+int vcpu_get_msr(struct vcpu *vcpu, u32 index, u64 *value);
+int vcpu_set_msr(struct vcpu *vcpu, u32 index, u64 value, bool from_guest);
+int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, struct yakvm_walk *walk);
+
+/* run.c */
+int vcpu_run(struct vcpu *vcpu);
+u64 vcpu_pc(struct vcpu *vcpu);
+void vcpu_queue_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error);
+
+/* enter.S */
+void yakvm_enter(u64 guest, u64 *registers, u64 host);
+
+#endif
