@@ -10,6 +10,10 @@
 # Options that make the start fast and the kernel quiet.
 kernel_options='console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off cryptomgr.notests=1'
 kernel_options+=' random.trust_cpu=on nowatchdog'
+# Later ones override them: `mitigations=auto` for example.
+kernel_options+=" ${KVM_LAB_KERNEL_OPTIONS-}"
+# Number of processors with AMD-V. More than one slow the machine down.
+processors=${KVM_LAB_PROCESSORS:-1}
 
 # The processor of Bochs executes at most this many instructions in a second of the machine's clock.
 ips=${KVM_LAB_IPS:-50000000}
@@ -23,6 +27,7 @@ pack() {
     cp "$scripts/lab.d/init" "$work/init"
     chmod +x "$work/init"
     names=$(module_files "$1" "$work/lab/modules")
+    [[ -z $driver ]] || names+=" $(driver_module "$work/lab/modules")"
     {
         echo "modules='$(echo "$names" | paste -sd ' ')'"
         cat "$work/settings"
@@ -49,9 +54,9 @@ start_amd() {
         hold+=("$fd")
     done
     exec {com1_out}<"$work/com1.out" {com2_out}<"$work/com2.out" {com3_out}<"$work/com3.out"
-    qemu-system-x86_64 -accel tcg -cpu EPYC,+svm -smp 1 -m "$megabytes" -nodefaults -display none \
+    qemu-system-x86_64 -accel tcg -cpu EPYC,+svm -smp "$processors" -m "$megabytes" -nodefaults -display none \
         -no-reboot -kernel "$(vmlinuz)" -initrd "$work/initrd" -append "$kernel_options" \
-        "${serial[@]}" </dev/null >"$work/emulator" 2>&1 &
+        "${serial[@]}" "${emulator_options[@]}" </dev/null >"$work/emulator" 2>&1 &
     emulator=$!
 }
 

@@ -16,6 +16,7 @@ prepare_lab() {
     esac
     need_parts "${parts[@]}"
     [[ -d $kernel ]] || fetch_kernel
+    [[ -z $driver ]] || build_driver
 }
 
 # unpack_package PACKAGE FOLDER: fetches a Debian package and unpacks it, without installing it. The folder

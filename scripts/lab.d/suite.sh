@@ -67,7 +67,7 @@ suite() {
     [[ ! -d /lib/terminfo ]] || cp --parents /lib/terminfo/x/xterm* "$work/files"
     cat >"$work/lab/command" <<END
 rm /lab/bin/nc /lab/bin/setsid
-export PATH=/tools/bin:/lab/bin HOME=/tmp KVM_LANE=$cpu ${all:+KVM_LANE_ALL=1} ${KVM_LANE_PART:+KVM_LANE_PART=$KVM_LANE_PART} KVM_FLOOD=$flood KVM_BIN=/lab/kvm KVM_GUESTS=/guests KVM_SOURCES=/sources
+export PATH=/tools/bin:/lab/bin HOME=/tmp KVM_LANE=$cpu ${driver:+KVM_TEST_DEVICE=$yakvm} ${all:+KVM_LANE_ALL=1} ${KVM_LANE_PART:+KVM_LANE_PART=$KVM_LANE_PART} KVM_FLOOD=$flood KVM_BIN=/lab/kvm KVM_GUESTS=/guests KVM_SOURCES=/sources
 cd /tmp
 # Not with exec: this shell leads the session, and the first terminal that a session leader opens becomes
 # its controlling terminal, whose end would kill it.

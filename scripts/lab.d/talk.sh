@@ -188,6 +188,10 @@ handle() {
         send_command go
         connect_streams
         ;;
+    lab:driver\ *)
+        # shellcheck disable=SC2086
+        [[ -z $debugs_driver ]] || driver_sections ${1#lab:driver }
+        ;;
     lab:trouble\ *) say "in the lab: ${1#lab:trouble }" ;;
     *) echo "$1" >>"$work/console" ;;
     esac

@@ -7,6 +7,7 @@ use crate::control::ControlCommands;
 use crate::frontends::dashboard::sample::Sample;
 use crate::frontends::dashboard::{Dashboard, LastPicture, check_terminal};
 use crate::frontends::session::SessionError;
+use crate::inspect::source_text::SourceFiles;
 use crate::machine::outcome::status;
 use crate::machine::output::Doorbell;
 use crate::machine::{Machine, Outcome};
@@ -56,8 +57,9 @@ pub(super) fn last_picture(machine: &mut Machine, outcome: &Outcome, message: &s
         trace: TraceSpec::default(),
         stop_notice: None,
     };
-    let sample = supervisor::run::view(machine, services, |machine| {
+    let mut sample = supervisor::run::view(machine, services, |machine| {
         Sample::take(machine, &Dashboard::wanted_at_end())
     });
+    sample.add_source_texts(&mut SourceFiles::default());
     Some(LastPicture { message: message.to_owned(), sample })
 }

@@ -17,7 +17,7 @@ use super::fault::{self, Diagnosis, RaisedException, vector};
 use super::fault_loop::{self, FaultLoop};
 pub use super::operands::OperandValue;
 use super::operands::operands;
-use super::source_text;
+use super::source_text::SourceFiles;
 use super::translate::read_virtual;
 use super::values::load;
 use crate::arch::flags::DR6_BS;
@@ -272,7 +272,7 @@ impl CrashReport {
         self.frames = backtrace(machine, memory, registers);
         if let (Some(place), Some(frame)) = (&mut self.place, self.frames.first()) {
             place.source.clone_from(&frame.source);
-            place.source_text = frame.source.as_ref().and_then(source_text::line);
+            place.source_text = frame.source.as_ref().and_then(|source| SourceFiles::default().line(source));
         }
     }
 

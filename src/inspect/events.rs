@@ -80,18 +80,26 @@ impl EventList {
         self.lines.drain(..self.lines.len().saturating_sub(most));
         self
     }
+
+    /// What a line says has happened, with the CPU where there are several.
+    pub fn text_of(&self, line: &EventLine) -> String {
+        match self.cpus {
+            ..=1 => line.text.clone(),
+            _ => format!("CPU {}: {}", line.cpu, line.text),
+        }
+    }
+}
+
+impl EventLine {
+    /// Its number, and its place in the journal: `12 @3`.
+    pub fn position(&self) -> String {
+        format!("{} @{}", self.number, self.event)
+    }
 }
 
 impl fmt::Display for EventList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for EventLine { number, event, cpu, text, .. } in &self.lines {
-            let position = format!("{number} @{event}");
-            match self.cpus {
-                ..=1 => writeln!(f, "{position:>12}  {text}")?,
-                _ => writeln!(f, "{position:>12}  CPU {cpu}: {text}")?,
-            }
-        }
-        Ok(())
+        self.lines.iter().try_for_each(|line| writeln!(f, "{:>12}  {}", line.position(), self.text_of(line)))
     }
 }
 

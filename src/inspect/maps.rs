@@ -112,12 +112,7 @@ impl Maps {
     }
 
     /// The same with a limit of the entries that are looked at.
-    pub(super) fn capture_at_most(
-        memory: &GuestMemory,
-        registers: &Registers,
-        start: u64,
-        most: usize,
-    ) -> Maps {
+    pub fn capture_at_most(memory: &GuestMemory, registers: &Registers, start: u64, most: usize) -> Maps {
         let paging = Paging::new(registers, Paging::WIDEST);
         let has_paging = paging.levels() > 0;
         let mut maps = Maps {
@@ -289,6 +284,15 @@ impl fmt::Display for PageAttributes {
             }
         }
         Ok(())
+    }
+}
+
+impl DescribedRange {
+    /// The line for narrow places: where it begins, its size, what it allows and what it belongs to.
+    pub fn short_text(&self) -> String {
+        let MapRange { start, last, attributes, .. } = self.range;
+        let size = size_text((last - start).wrapping_add(1));
+        format!("{start:016x} {size:>5} {attributes} {}", self.what)
     }
 }
 

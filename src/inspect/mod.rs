@@ -32,7 +32,7 @@ pub mod report;
 pub mod report_json;
 mod return_path;
 pub mod screen;
-mod source_text;
+pub mod source_text;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;

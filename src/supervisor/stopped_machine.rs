@@ -15,6 +15,7 @@ use crate::inspect::backtrace::Frame;
 use crate::inspect::core_file::{CoreFileError, WrittenCore};
 use crate::inspect::events::EventList;
 use crate::inspect::exits::ExitStatistics;
+use crate::inspect::names::Names;
 use crate::inspect::screen::Shot;
 use crate::kvm::HostError;
 use crate::machine::board::Board;
@@ -257,6 +258,24 @@ pub trait StoppedMachine {
     ///
     /// [`HostError::Refused`] with the host's reason.
     fn registers_of(&self, cpu: CpuId) -> Result<Option<Registers>, HostError>;
+}
+
+/// The names in the guest's files, for views.
+#[derive(Clone, Copy)]
+pub struct GuestNames<'g>(pub &'g dyn StoppedMachine);
+
+impl Names for GuestNames<'_> {
+    fn symbol_at(&self, address: u64) -> Option<Symbol> {
+        self.0.symbol_at(address)
+    }
+
+    fn sections(&self) -> Vec<FileSection> {
+        self.0.file_sections()
+    }
+
+    fn stacks(&self) -> Vec<NamedStack> {
+        self.0.named_stacks()
+    }
 }
 
 /// A guest that is paused between two instructions, with the machine it runs on.

@@ -16,6 +16,8 @@ pub fn trials() -> Vec<Trial> {
         guest_test("the_dashboard_steps_over_a_call", steps_over),
         guest_test("the_dashboard_pauses_a_running_guest_and_lets_it_go_on", pauses),
         guest_test("the_dashboard_follows_pointers", follows),
+        guest_test("the_dashboard_shows_source_lines_above_their_instructions", shows_source_lines),
+        guest_test("the_dashboard_shows_what_maps_and_events_show", shows_maps_and_events),
         guest_test("the_dashboard_shows_the_guests_text_and_passes_keys_on", passes_keys_on),
         guest_test("the_dashboard_shows_serial_text_and_leaves_it_on_the_terminal", shows_serial_text),
         guest_test("the_dashboard_follows_the_terminals_size", follows_size),
@@ -150,6 +152,44 @@ fn follows() -> Result<(), Failed> {
     quit(terminal)
 }
 
+fn shows_source_lines() -> Result<(), Failed> {
+    let kvm = Kvm::with_guest("recursion").arg("--dashboard=paused");
+    // The name in the debug information is relative to where the guest was compiled.
+    std::fs::create_dir(kvm.folder.file("target-examples"))?;
+    std::fs::write(
+        kvm.folder.file("target-examples/recursion.c"),
+        include_str!("../../target-examples/recursion.c"),
+    )?;
+    let terminal = Terminal::kvm(kvm, 80, 24);
+    status(&terminal, "paused at _start")?;
+    terminal.type_keys("gguest_main\r");
+    terminal.wait_for_text("recursion.c:18  return fibonacci(15);")?;
+    // A wide pane has room for the folders.
+    terminal.type_keys("z");
+    terminal.wait_for_text("target-examples/recursion.c:18  return fibonacci(15);")?;
+    quit(terminal)
+}
+
+fn shows_maps_and_events() -> Result<(), Failed> {
+    let terminal = running("hello-serial");
+    terminal.wait_for_text("any other key leaves")?;
+    terminal.type_keys("\t\t\t\t");
+    terminal.wait_for_text("─ Maps ─")?;
+    terminal.wait_for_text("│0000000000200000   62M rwxu- .text .rodata")?;
+    terminal.type_keys("z");
+    // As `maps` of the console.
+    terminal
+        .wait_for_text("0000000000200000-0000000003ffffff -> 000000200000    62M 2M rwxu-  .text .rodata")?;
+    terminal.type_keys("z\t\t");
+    terminal.wait_for_text("─ Events ─")?.wait_for_text("hlt with interrupts off")?;
+    terminal.type_keys("z");
+    // As `events`.
+    terminal.wait_for_text("55 @0  hlt with interrupts off")?;
+    terminal.wait_for_text("\"Hello from the bare metal!\\n\"")?;
+    terminal.type_keys("q");
+    terminal.end()?.expect_status(0)?.expect_restored().map(drop)
+}
+
 fn passes_keys_on() -> Result<(), Failed> {
     let terminal = Terminal::kvm(Kvm::new().arg(example("keyboard")).arg("--dashboard"), 80, 24);
     terminal.wait_for_text("─ Screen ─")?.wait_for_text("Press keys; Escape ends.")?;
@@ -179,7 +219,7 @@ fn follows_size() -> Result<(), Failed> {
     terminal.wait_for("the hint in the last row", |shown| row(shown, 23).starts_with("p pause"))?;
     terminal.resize(140, 50);
     terminal.wait_for("the hint in the last row", |shown| row(shown, 49).starts_with("p pause"))?;
-    for title in ["─ Memory ─", "─ Maps ─", "─ Exits ─"] {
+    for title in ["─ Memory ─", "─ Maps ─", "─ Exits ─", "─ Events ─"] {
         terminal.wait_for_text(title)?;
     }
     terminal.resize(1, 1);

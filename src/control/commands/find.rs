@@ -2,10 +2,10 @@
 
 use super::super::command::invalid;
 use super::super::error::CommandError;
-use super::values::{GuestNames, number};
+use super::values::number;
 use crate::inspect::expression::character_at;
 use crate::inspect::find::{find_physical, find_virtual};
-use crate::supervisor::stopped_machine::StoppedMachine;
+use crate::supervisor::stopped_machine::{GuestNames, StoppedMachine};
 
 /// Most bytes that are searched for.
 const MOST: usize = 256;

@@ -1,9 +1,8 @@
 //! The command that looks for what is wrong.
 
 use super::super::error::CommandError;
-use super::values::GuestNames;
 use crate::inspect;
-use crate::supervisor::stopped_machine::StoppedMachine;
+use crate::supervisor::stopped_machine::{GuestNames, StoppedMachine};
 
 /// What looks wrong with the guest, a sentence each.
 pub(in crate::control) fn lint(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {

@@ -2,13 +2,13 @@
 
 use super::super::command::{invalid, no_more};
 use super::super::error::CommandError;
-use super::values::{GuestNames, number};
+use super::values::number;
 use crate::arch::PAGE_SIZE;
 use crate::arch::paging::{Paging, Rights, entry_bits};
 use crate::inspect::mappings::each_page;
 use crate::inspect::maps::{Maps, MapsDiff};
 use crate::memory::GuestMemory;
-use crate::supervisor::stopped_machine::StoppedMachine;
+use crate::supervisor::stopped_machine::{GuestNames, StoppedMachine};
 
 /// Maximum number of lines.
 const MOST_LINES: usize = 4096;

@@ -1,9 +1,8 @@
 //! Commands that show descriptor tables.
 
 use super::super::error::CommandError;
-use super::values::GuestNames;
 use crate::inspect::tables::{GdtView, IdtView, TssView};
-use crate::supervisor::stopped_machine::StoppedMachine;
+use crate::supervisor::stopped_machine::{GuestNames, StoppedMachine};
 
 /// The descriptors of the GDT.
 pub(in crate::control) fn gdt(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {

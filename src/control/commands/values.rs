@@ -2,28 +2,10 @@
 
 use super::super::command::{invalid, no_more};
 use super::super::error::CommandError;
-use crate::boot::{FileSection, NamedStack, Symbol};
+use crate::boot::Symbol;
 use crate::inspect::expression::{Expression, Values};
-use crate::inspect::names::Names;
 use crate::inspect::values::Known;
 use crate::supervisor::stopped_machine::StoppedMachine;
-
-/// The names in the guest's files, for views.
-pub(super) struct GuestNames<'g>(pub(super) &'g dyn StoppedMachine);
-
-impl Names for GuestNames<'_> {
-    fn symbol_at(&self, address: u64) -> Option<Symbol> {
-        self.0.symbol_at(address)
-    }
-
-    fn sections(&self) -> Vec<FileSection> {
-        self.0.file_sections()
-    }
-
-    fn stacks(&self) -> Vec<NamedStack> {
-        self.0.named_stacks()
-    }
-}
 
 /// The symbol that contains `address`.
 pub(super) fn symbol(guest: &dyn StoppedMachine, address: u64) -> Option<Symbol> {

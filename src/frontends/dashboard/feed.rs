@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::sample::{Sample, Wanted};
 use crate::inspect::disassembly::{self, LONGEST_INSTRUCTION};
 use crate::inspect::expression::Expression;
+use crate::inspect::source_text::SourceFiles;
 use crate::inspect::translate::read_virtual;
 use crate::inspect::values::Known;
 use crate::machine::output::Doorbell;
@@ -92,6 +93,7 @@ pub fn start(caller: RequestSender, doorbell: Arc<Doorbell>) -> io::Result<FeedH
         wanted: Wanted::default(),
         temporary: None,
         maps_taken: None,
+        sources: SourceFiles::default(),
     };
     thread::Builder::new().name("dashboard".into()).stack_size(STACK).spawn(move || {
         // It ends with the run, or with the dashboard.
@@ -110,6 +112,7 @@ struct Feed {
     temporary: Option<u32>,
     /// When the mapped ranges were read.
     maps_taken: Option<Instant>,
+    sources: SourceFiles,
 }
 
 /// What comes after the next instruction, if that is a call or repeats itself.
@@ -224,7 +227,8 @@ impl Feed {
         let mut wanted = self.wanted;
         // Large tables take milliseconds, so they are not read each time.
         wanted.maps &= self.maps_taken.is_none_or(|taken| taken.elapsed() >= MAPS_INTERVAL);
-        let sample = self.caller.with_stopped_machine(move |machine| Sample::take(machine, &wanted))?;
+        let mut sample = self.caller.with_stopped_machine(move |machine| Sample::take(machine, &wanted))?;
+        sample.add_source_texts(&mut self.sources);
         if sample.maps.is_some() {
             self.maps_taken = Some(Instant::now());
         }

@@ -8,11 +8,14 @@ use ratatui_core::layout::Rect;
 use super::feed::News;
 use super::keys::KeyReader;
 use super::paint;
-use super::sample::{Guest, Sample};
+use super::sample::{Guest, MOST_ENTRIES, Sample};
 use super::serial_text::SerialText;
 use super::state::DashboardState;
 use super::views::{self, DashboardPicture, ScreenContents};
 use crate::arch::Registers;
+use crate::boot::SourcePlace;
+use crate::inspect::maps::Maps;
+use crate::inspect::names::NoNames;
 use crate::memory::GuestMemory;
 
 /// Lines around the middle of a pane.
@@ -69,12 +72,16 @@ fn sample(bytes: &[u8]) -> Sample {
         memory: &memory,
         registers: &registers,
         symbol: &|_| None,
+        source: &|address| {
+            let file = String::from_utf8_lossy(bytes).into_owned();
+            Some(SourcePlace { file, line: address as u32 })
+        },
         breakpoint: &|_| choice & 32 != 0,
     };
     Sample {
         code: guest.code(registers.next_instruction(), LINES),
         stack: guest.words(registers.top_of_stack(), LINES),
-        maps: Some(guest.maps()),
+        maps: Some(Maps::capture_at_most(&memory, &registers, 0, MOST_ENTRIES).describe(&memory, &NoNames)),
         registers: Some(registers),
         ..Sample::default()
     }

@@ -2,8 +2,10 @@
 
 use ratatui_core::layout::Rect;
 
-/// Width of the column with registers and values: two registers of 16 digits side by side.
+/// Minimum width of the column with registers and values: two registers of 16 digits side by side.
 const RIGHT: u16 = 42;
+/// Width of the column with code and screen from which on half of what is left goes to the other one: that of a text screen.
+const ENOUGH_LEFT: u16 = 80;
 /// Minimum width of the column with code and screen; where it does not fit, one pane is shown at a time.
 const LEAST_LEFT: u16 = 24;
 /// Rows of the guest's screen with its title.
@@ -32,12 +34,22 @@ pub enum Pane {
     Maps,
     /// Exits by reason.
     Exits,
+    /// The last events.
+    Events,
 }
 
 impl Pane {
     /// All, in the order of the Tab key.
-    pub const ALL: [Pane; 7] =
-        [Pane::Code, Pane::Registers, Pane::Stack, Pane::Memory, Pane::Maps, Pane::Exits, Pane::Screen];
+    pub const ALL: [Pane; 8] = [
+        Pane::Code,
+        Pane::Registers,
+        Pane::Stack,
+        Pane::Memory,
+        Pane::Maps,
+        Pane::Exits,
+        Pane::Events,
+        Pane::Screen,
+    ];
 
     /// The next or the previous one.
     pub fn neighbour(self, forward: bool) -> Pane {
@@ -48,7 +60,7 @@ impl Pane {
 
     /// It shares its place with others on small terminals.
     pub fn is_tab(self) -> bool {
-        matches!(self, Pane::Memory | Pane::Maps | Pane::Exits)
+        matches!(self, Pane::Memory | Pane::Maps | Pane::Exits | Pane::Events)
     }
 }
 
@@ -65,7 +77,9 @@ pub struct PaneChoice {
 
 /// The panes that are shown on `area`, without gaps except for a column between left and right.
 pub fn panes(area: Rect, choice: PaneChoice) -> Vec<(Pane, Rect)> {
-    let Some(left) = area.width.checked_sub(RIGHT + 1).filter(|left| *left >= LEAST_LEFT && !choice.zoomed)
+    let right_width = RIGHT + area.width.saturating_sub(RIGHT + 1 + ENOUGH_LEFT) / 2;
+    let Some(left) =
+        area.width.checked_sub(right_width + 1).filter(|left| *left >= LEAST_LEFT && !choice.zoomed)
     else {
         return vec![(choice.focus, area); (!area.is_empty()).into()];
     };
@@ -78,9 +92,12 @@ pub fn panes(area: Rect, choice: PaneChoice) -> Vec<(Pane, Rect)> {
         })
     };
     let screen = SCREEN.min(area.height.div_ceil(2));
-    let mut panes: Vec<_> =
-        column(area.x, left, vec![(Pane::Code, area.height - screen), (Pane::Screen, screen)]).collect();
-    panes.extend(column(area.x + left + 1, RIGHT, right(area.height, choice.tab)));
+    let above = area.height - screen;
+    // Lines of events are as wide as those of code.
+    let events = if area.height >= TALL { above / 3 } else { 0 };
+    let rows = vec![(Pane::Code, above - events), (Pane::Events, events), (Pane::Screen, screen)];
+    let mut panes: Vec<_> = column(area.x, left, rows).collect();
+    panes.extend(column(area.x + left + 1, right_width, right(area.height, choice.tab)));
     panes.retain(|(_, place)| place.height > 0);
     panes
 }
@@ -127,12 +144,25 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_terminal_shows_all_but_two_tabs() {
+    fn the_usual_terminal_shows_all_but_three_tabs() {
         let choice = PaneChoice { focus: Pane::Code, tab: Pane::Exits, zoomed: false };
         let shown = |height| panes(Rect::new(0, 1, 80, height), choice).into_iter().map(|(pane, _)| pane);
         let usual: Vec<_> = shown(22).collect();
         assert_eq!(usual, [Pane::Code, Pane::Screen, Pane::Registers, Pane::Stack, Pane::Exits]);
         assert_eq!(shown(TALL).count(), Pane::ALL.len());
+    }
+
+    #[test]
+    fn wide_terminals_leave_room_for_complete_lines_on_both_sides() {
+        let choice = PaneChoice { focus: Pane::Code, tab: Pane::Maps, zoomed: false };
+        let widths = |width| {
+            let panes = panes(Rect::new(0, 1, width, 58), choice);
+            let of = |wanted| panes.iter().find(|(pane, _)| *pane == wanted).map(|(_, place)| place.width);
+            (of(Pane::Code), of(Pane::Maps))
+        };
+        assert_eq!(widths(80), (Some(37), Some(42)));
+        assert_eq!(widths(123), (Some(80), Some(42)));
+        assert_eq!(widths(200), (Some(119), Some(80)));
     }
 
     #[test]

@@ -1,26 +1,32 @@
-//! What the dashboard shows of a machine, read at one moment: code, stack, memory, mapped ranges and exits as values.
+//! What the dashboard shows of a machine, read at one moment: code, stack, memory, mapped ranges, events and exits as
+//! values.
 //!
 //! The functions here are pure: from memory, registers and symbols to a [`Sample`].
 
+use std::time::{Duration, Instant};
+
 use crate::arch::Registers;
-use crate::arch::paging::{Paging, Rights};
-use crate::boot::Symbol;
+use crate::boot::{SourcePlace, Symbol};
 use crate::inspect::disassembly::{self, LONGEST_INSTRUCTION};
-use crate::inspect::mappings::each_page;
+use crate::inspect::events::EventList;
+use crate::inspect::maps::{DescribedMaps, Maps};
+use crate::inspect::source_text::SourceFiles;
 use crate::inspect::translate::read_virtual;
 use crate::inspect::values::load;
 use crate::machine::exit_counts::ExitCounts;
 use crate::memory::GuestMemory;
-use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
+use crate::supervisor::stopped_machine::{GuestNames, RunStatus, StoppedMachine};
 
 /// Maximum distance to the start of a function whose instructions are listed before an address, in bytes.
 const FARTHEST_START: u64 = 2048;
 /// Distance at which decoding starts where there is no symbol, in bytes.
 const BLIND_START: u64 = 64;
-/// Maximum number of mapped pages that are looked at.
-const MOST_PAGES: usize = 1 << 14;
-/// Maximum number of mapped ranges.
-const MOST_RANGES: usize = 512;
+/// Maximum number of entries of page tables that are looked at.
+pub const MOST_ENTRIES: usize = 1 << 15;
+/// Maximum number of lines of events.
+const MOST_EVENTS: usize = 256;
+/// Time that a sample takes to look source lines up at most: the machine is stopped meanwhile.
+const SOURCE_TIME: Duration = Duration::from_millis(20);
 
 /// What a sample contains; addresses that are `None` follow the registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +73,17 @@ pub struct CodeLine {
     pub target_symbol: Option<String>,
     /// A breakpoint is set here.
     pub breakpoint: bool,
+    /// The source line that begins here: that of this instruction, if the one before has another.
+    pub source: Option<SourceLine>,
+}
+
+/// A source line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceLine {
+    /// Where it is.
+    pub place: SourcePlace,
+    /// What is written there, if the source file is at hand; see [`Sample::add_source_texts`].
+    pub text: Option<String>,
 }
 
 /// A word of memory, as wide as an address of the mode the CPU is in.
@@ -80,17 +97,6 @@ pub struct Word {
     pub size: u8,
     /// The symbol that the value points to.
     pub symbol: Option<String>,
-}
-
-/// Neighbouring pages with the same rights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MappedRange {
-    /// The first linear address.
-    pub start: u64,
-    /// The last one.
-    pub last: u64,
-    /// What all of it allows.
-    pub rights: Rights,
 }
 
 /// The machine at one moment.
@@ -114,8 +120,10 @@ pub struct Sample {
     pub stack: Listing<Word>,
     /// Words around [`Wanted::memory`].
     pub memory: Listing<Word>,
-    /// The mapped ranges, if they were wanted; empty without paging.
-    pub maps: Option<Vec<MappedRange>>,
+    /// The mapped ranges, if they were wanted.
+    pub maps: Option<DescribedMaps>,
+    /// The last events.
+    pub events: EventList,
     /// Exits since the start.
     pub exits: ExitCounts,
 }
@@ -128,6 +136,8 @@ pub struct Guest<'a> {
     pub registers: &'a Registers,
     /// The symbol that an address lies in.
     pub symbol: &'a dyn Fn(u64) -> Option<Symbol>,
+    /// The source line of the instruction at an address.
+    pub source: &'a dyn Fn(u64) -> Option<SourcePlace>,
     /// True if a breakpoint is set at an address.
     pub breakpoint: &'a dyn Fn(u64) -> bool,
 }
@@ -141,6 +151,7 @@ impl Sample {
             cpu: machine.selected_cpu().number(),
             cpu_count: machine.cpu_count(),
             exits: machine.exit_counts(),
+            events: machine.events(MOST_EVENTS),
             ..Sample::default()
         };
         let Ok(registers) = machine.registers() else { return sample };
@@ -148,6 +159,7 @@ impl Sample {
             memory: machine.memory(),
             registers: &registers,
             symbol: &|address| machine.symbol_at(address),
+            source: &|address| machine.source_at(address),
             breakpoint: &|address| machine.points().breakpoints().any(|(_, at)| at == address),
         };
         let here = registers.next_instruction();
@@ -157,9 +169,19 @@ impl Sample {
         if let Some(address) = wanted.memory {
             sample.memory = guest.words(address, wanted.lines);
         }
-        sample.maps = wanted.maps.then(|| guest.maps());
+        sample.maps = wanted.maps.then(|| {
+            let maps = Maps::capture_at_most(guest.memory, &registers, 0, MOST_ENTRIES);
+            maps.describe(guest.memory, &GuestNames(machine))
+        });
         sample.registers = Some(registers);
         sample
+    }
+
+    /// Adds the texts of source lines; not while the machine is stopped, because it reads files.
+    pub fn add_source_texts(&mut self, files: &mut SourceFiles) {
+        for source in self.code.lines.iter_mut().filter_map(|line| line.source.as_mut()) {
+            source.text = files.line(&source.place);
+        }
     }
 }
 
@@ -181,7 +203,23 @@ impl Guest<'_> {
                 None => break,
             }
         }
+        self.add_sources(&mut listing.lines);
         listing
+    }
+
+    /// Adds the source lines, as far as they are found in time.
+    fn add_sources(&self, lines: &mut [CodeLine]) {
+        let (start, mut before) = (Instant::now(), None);
+        for line in lines {
+            if start.elapsed() > SOURCE_TIME {
+                return;
+            }
+            let Some(place) = (self.source)(line.address) else { continue };
+            if before.as_ref() != Some(&place) {
+                line.source = Some(SourceLine { place: place.clone(), text: None });
+                before = Some(place);
+            }
+        }
     }
 
     /// The instructions that end at `address`, decoded from the start of the function. Without a symbol, decoding
@@ -252,27 +290,6 @@ impl Guest<'_> {
             Word { address, value, size, symbol }
         };
         Listing { lines: addresses.map(word).collect(), middle: before as usize }
-    }
-
-    /// The mapped ranges, as far as they are found among a limited number of pages.
-    pub fn maps(&self) -> Vec<MappedRange> {
-        let paging = Paging::new(self.registers, Paging::WIDEST);
-        let (mut ranges, mut pages): (Vec<MappedRange>, _) = (Vec::new(), 0);
-        if paging.levels() == 0 {
-            return ranges;
-        }
-        each_page(&paging, self.memory, 0, &mut |page| {
-            let (last, rights) = (page.address + (page.size - 1), page.mapping.rights);
-            match ranges.last_mut() {
-                Some(range) if range.last.checked_add(1) == Some(page.address) && range.rights == rights => {
-                    range.last = last;
-                }
-                _ => ranges.push(MappedRange { start: page.address, last, rights }),
-            }
-            pages += 1;
-            pages < MOST_PAGES && ranges.len() < MOST_RANGES
-        });
-        ranges
     }
 }
 

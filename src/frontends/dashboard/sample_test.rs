@@ -31,6 +31,7 @@ fn code_is_listed_around_an_address_from_the_start_of_its_function() {
         memory: &memory,
         registers: &registers,
         symbol: &symbol,
+        source: &|_| None,
         breakpoint: &|address| address == 0x1009,
     };
     let code = guest.code(0x1004, 2);
@@ -46,7 +47,13 @@ fn code_is_listed_around_an_address_from_the_start_of_its_function() {
 #[test]
 fn code_without_symbols_is_listed_from_where_decoding_leads_to_the_address() {
     let (memory, registers) = (memory(), sixty_four_bit());
-    let guest = Guest { memory: &memory, registers: &registers, symbol: &|_| None, breakpoint: &|_| false };
+    let guest = Guest {
+        memory: &memory,
+        registers: &registers,
+        symbol: &|_| None,
+        source: &|_| None,
+        breakpoint: &|_| false,
+    };
     let code = guest.code(0x1009, 3);
     assert_eq!(&texts(&code)[code.middle - 1..code.middle + 2], ["call 0x1009", "nop", "ret"]);
     assert_eq!(guest.code(0, 3).middle, 0, "nothing lies before address 0");
@@ -60,7 +67,9 @@ fn words_are_as_wide_as_addresses_and_name_what_they_point_to() {
     memory.write_u64(0x2000, 0x1009).unwrap();
     let symbol = |address| (address == 0x1009).then(|| Symbol { name: "a".to_owned(), offset: 9 });
     let words = |registers: &Registers, address, lines| {
-        Guest { memory: &memory, registers, symbol: &symbol, breakpoint: &|_| false }.words(address, lines)
+        let guest =
+            Guest { memory: &memory, registers, symbol: &symbol, source: &|_| None, breakpoint: &|_| false };
+        guest.words(address, lines)
     };
     let listing = words(&registers, 0x2000, 1);
     let addresses: Vec<_> = listing.lines.iter().map(|word| (word.address, word.value)).collect();
@@ -74,16 +83,44 @@ fn words_are_as_wide_as_addresses_and_name_what_they_point_to() {
 }
 
 #[test]
-fn neighbouring_pages_with_the_same_rights_are_one_range() {
-    let (memory, mut registers) = (memory(), sixty_four_bit());
-    let tables = [(0x3000, 0x4007), (0x4000, 0x5007), (0x5000, 0x6007), (0x6000, 0x7003)];
-    for (at, entry) in tables.into_iter().chain([(0x6008, 0x8003), (0x6010, 0x9001)]) {
-        memory.write_u64(at, entry).unwrap();
-    }
-    (registers.system.cr0, registers.system.cr3, registers.system.efer) = (1 << 31 | 1, 0x3000, 0x500);
-    registers.system.cr4 = 1 << 5;
-    let guest = Guest { memory: &memory, registers: &registers, symbol: &|_| None, breakpoint: &|_| false };
-    let ranges = guest.maps();
-    let shown: Vec<_> = ranges.iter().map(|range| (range.start, range.last, range.rights.write)).collect();
-    assert_eq!(shown, [(0, 0x1FFF, true), (0x2000, 0x2FFF, false)]);
+fn a_source_line_is_named_where_it_begins_and_has_its_text_once_that_is_read() {
+    let (memory, registers) = (memory(), sixty_four_bit());
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/debug-info/inlined.c");
+    let source = |address: u64| {
+        let line = if address < 0x1004 { 8 } else { 3 };
+        (0x1000..0x100A).contains(&address).then(|| SourcePlace { file: file.to_owned(), line })
+    };
+    let guest = Guest {
+        memory: &memory,
+        registers: &registers,
+        symbol: &|_| None,
+        source: &source,
+        breakpoint: &|_| false,
+    };
+    let mut sample = Sample { code: guest.code(0x1000, 4), ..Sample::default() };
+    let lines = sample.code.lines.iter().filter(|line| line.address >= 0x1000);
+    let named: Vec<_> = lines.map(|line| line.source.as_ref().map(|source| source.place.line)).collect();
+    assert_eq!(named, [Some(8), None, Some(3), None, None]);
+    sample.add_source_texts(&mut SourceFiles::default());
+    let texts = sample.code.lines.iter().filter_map(|line| line.source.as_ref()?.text.as_deref());
+    assert_eq!(texts.collect::<Vec<_>>().last(), Some(&"where = value; /* line 8 */"));
+}
+
+#[test]
+fn source_lines_that_take_long_to_find_are_left_out() {
+    let (memory, registers) = (memory(), sixty_four_bit());
+    let slow = |address: u64| {
+        std::thread::sleep(SOURCE_TIME);
+        Some(SourcePlace { file: "slow.c".to_owned(), line: address as u32 })
+    };
+    let guest = Guest {
+        memory: &memory,
+        registers: &registers,
+        symbol: &|_| None,
+        source: &slow,
+        breakpoint: &|_| false,
+    };
+    let code = guest.code(0x1000, 200);
+    assert!(code.lines.len() > 100);
+    assert!(code.lines.iter().filter(|line| line.source.is_some()).count() <= 2);
 }

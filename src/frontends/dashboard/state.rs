@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::feed::{News, Order};
 use super::keys::PressedKey;
 use super::layout::{Pane, PaneChoice};
-use super::sample::{Listing, MappedRange, Sample, Wanted, Word};
+use super::sample::{Listing, Sample, Wanted, Word};
 use crate::arch::Registers;
+use crate::inspect::maps::{DescribedMaps, DescribedRange};
 use crate::machine::exit_counts::ExitCounts;
 use crate::supervisor::stopped_machine::RunStatus;
 
@@ -47,7 +48,7 @@ pub struct DashboardState {
     /// The machine, as it was read last.
     pub sample: Sample,
     /// The mapped ranges, as they were read last.
-    pub maps: Vec<MappedRange>,
+    pub maps: Option<DescribedMaps>,
     /// Exits by reason.
     pub rates: Vec<Rate>,
     /// The panes.
@@ -56,6 +57,8 @@ pub struct DashboardState {
     pub register: usize,
     /// The first mapped range that is shown, which Enter follows.
     pub first_range: usize,
+    /// How many of the last lines of the events are left out, to show earlier ones.
+    pub events_back: usize,
     /// The keys are explained.
     pub help: bool,
     /// The expression that is being typed.
@@ -85,11 +88,12 @@ impl Default for DashboardState {
     fn default() -> DashboardState {
         DashboardState {
             sample: Sample::default(),
-            maps: Vec::new(),
+            maps: None,
             rates: Vec::new(),
             choice: PaneChoice { focus: Pane::Code, tab: Pane::Maps, zoomed: false },
             register: 0,
             first_range: 0,
+            events_back: 0,
             help: false,
             prompt: None,
             message: String::new(),
@@ -118,6 +122,11 @@ pub fn registers_shown(registers: &Registers) -> Vec<(&'static str, u64)> {
 }
 
 impl DashboardState {
+    /// The mapped ranges.
+    pub fn ranges(&self) -> &[DescribedRange] {
+        self.maps.as_ref().map_or(&[], |maps| &maps.ranges)
+    }
+
     /// What the next sample has to contain.
     pub fn wanted(&self) -> Wanted {
         let Wanted { code, stack, memory, .. } =
@@ -166,7 +175,7 @@ impl DashboardState {
     /// Takes the state of the machine at `now`.
     pub fn take_sample(&mut self, mut sample: Sample, now: Instant) {
         if let Some(maps) = sample.maps.take() {
-            self.maps = maps;
+            self.maps = Some(maps);
         }
         self.measure(sample.exits, now);
         let stopped = sample.status != Some(RunStatus::Running);
@@ -288,7 +297,11 @@ impl DashboardState {
             Pane::Code => self.code = self.code_moved(lines).or(self.code),
             Pane::Stack => self.stack = word_moved(&self.sample.stack, self.stack, lines),
             Pane::Memory => self.memory = word_moved(&self.sample.memory, self.memory, lines).or(self.memory),
-            Pane::Maps => self.first_range = moved(self.first_range, self.maps.len()),
+            Pane::Maps => self.first_range = moved(self.first_range, self.ranges().len()),
+            Pane::Events => {
+                let most = self.sample.events.lines.len().saturating_sub(1) as i64;
+                self.events_back = (self.events_back as i64 - lines).clamp(0, most) as usize;
+            }
             Pane::Registers if lines > 0 && self.register < 2 => self.select_register(1),
             Pane::Registers if lines < 0 && self.register < 4 => {
                 self.register = if self.register < 2 { 0 } else { 1 };
@@ -326,6 +339,7 @@ impl DashboardState {
             Pane::Stack => self.stack = None,
             Pane::Registers => self.register = 0,
             Pane::Maps => self.first_range = 0,
+            Pane::Events => self.events_back = 0,
             Pane::Memory | Pane::Screen | Pane::Exits => {}
         }
     }
@@ -345,8 +359,8 @@ impl DashboardState {
             }
             Pane::Stack => self.follow(value(&self.sample.stack)),
             Pane::Memory => self.follow(value(&self.sample.memory)),
-            Pane::Maps => self.follow(self.maps.get(self.first_range).map(|range| range.start)),
-            Pane::Screen | Pane::Exits => {}
+            Pane::Maps => self.follow(self.ranges().get(self.first_range).map(|range| range.range.start)),
+            Pane::Screen | Pane::Exits | Pane::Events => {}
         }
     }
 

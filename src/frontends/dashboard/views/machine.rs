@@ -3,17 +3,22 @@
 use ratatui_core::style::{Color, Modifier, Style};
 use ratatui_core::text::{Line, Span};
 
-use super::super::sample::{CodeLine, Listing, Word};
+use super::super::sample::{CodeLine, Listing, SourceLine, Word};
 use super::super::state::{DashboardState, registers_shown};
-use super::{CHANGED, CURSOR, DIM, SYMBOL};
+use super::{CHANGED, CURSOR, DIM, SYMBOL, wrapped};
 use crate::arch::Registers;
+use crate::boot::SourcePlace;
 
 /// The next instruction.
 const CURRENT: Style = Style::new().fg(Color::LightGreen).add_modifier(Modifier::BOLD);
 /// A breakpoint.
 const BREAKPOINT: Style = Style::new().fg(Color::LightRed).add_modifier(Modifier::BOLD);
+/// The text of a source line.
+const SOURCE: Style = Style::new().fg(Color::LightBlue);
 /// Width of a pane from which on addresses are shown completely.
 const WIDE: usize = 60;
+/// Width of a pane from which on mapped ranges are: most of their names have room, too.
+const WIDE_MAPS: usize = 78;
 
 /// RFLAGS by name (Intel SDM volume 1, "EFLAGS Register").
 const FLAGS: [(u32, &str); 11] = [
@@ -43,6 +48,9 @@ pub(super) fn code(
         if let Some(label) = &code.label {
             lines.push(Line::styled(format!("{label}:"), SYMBOL));
         }
+        if let Some(source) = &code.source {
+            lines.push(source_line(source, width));
+        }
         if cursor == Some(code.address) {
             middle = lines.len();
         }
@@ -55,9 +63,9 @@ pub(super) fn code(
     around(lines, middle, height)
 }
 
-/// At most `height` lines, a third of them before the one in the `middle`.
+/// At most `height` lines, two fifths of them before the one in the `middle`: source lines take rows, too.
 fn around(mut lines: Vec<Line<'static>>, middle: usize, height: usize) -> Vec<Line<'static>> {
-    let first = middle.saturating_sub(height / 3);
+    let first = middle.saturating_sub(2 * height / 5);
     lines.drain(..first.min(lines.len()));
     lines.truncate(height);
     lines
@@ -77,6 +85,20 @@ fn code_line(code: &CodeLine, is_next: bool, width: usize) -> Line<'static> {
     let style = if is_next { CURRENT } else { Style::new() };
     let address = Span::styled(format!("{} ", address_text(code.address, width)), DIM);
     Line::from(vec![mark, address, Span::styled(text, style)])
+}
+
+/// A source line above its instructions; where a pane is narrow, without the folders of the file.
+fn source_line(source: &SourceLine, width: usize) -> Line<'static> {
+    let SourcePlace { file, line } = &source.place;
+    let file = match width < WIDE {
+        true => file.rsplit('/').next().unwrap_or(file),
+        false => file,
+    };
+    let mut spans = vec![Span::styled(format!("{file}:{line}"), DIM)];
+    if let Some(text) = &source.text {
+        spans.push(Span::styled(format!("  {text}"), SOURCE));
+    }
+    Line::from(spans)
 }
 
 /// The end of an address where a pane is narrow.
@@ -196,27 +218,60 @@ pub(super) fn memory(state: &DashboardState, size: (usize, usize), focused: bool
     }
 }
 
-/// The mapped ranges.
-pub(super) fn maps(state: &DashboardState, focused: bool) -> Vec<Line<'static>> {
-    if state.maps.is_empty() {
+/// The mapped ranges: where the pane is wide, as `maps` shows them; otherwise without their ends.
+pub(super) fn maps(
+    state: &DashboardState,
+    (width, height): (usize, usize),
+    focused: bool,
+) -> Vec<Line<'static>> {
+    let Some(maps) = &state.maps else { return Vec::new() };
+    if !maps.has_paging {
         return vec![Line::styled("paging is off", DIM)];
     }
-    let ranges = state.maps.iter().skip(state.first_range);
-    ranges
+    let mut lines: Vec<_> = maps
+        .ranges
+        .iter()
+        .skip(state.first_range)
+        .take(height)
         .enumerate()
         .map(|(at, range)| {
-            let letter = |on, letter| if on { letter } else { '-' };
-            let rights = [
-                letter(range.rights.user, 'u'),
-                'r',
-                letter(range.rights.write, 'w'),
-                letter(range.rights.execute, 'x'),
-            ];
-            let rights: String = rights.iter().collect();
-            let line = Line::raw(format!("{:016x}-{:016x} {rights}", range.start, range.last));
+            let line = Line::raw(if width >= WIDE_MAPS { range.to_string() } else { range.short_text() });
             if focused && at == 0 { line.patch_style(CURSOR) } else { line }
         })
-        .collect()
+        .collect();
+    if maps.stopped_at.is_some() {
+        lines.push(Line::styled("... and more: `maps` of the console", DIM));
+    }
+    lines
+}
+
+/// The last events, as `events` shows them, in several rows where the pane is narrow.
+pub(super) fn events(state: &DashboardState, (width, height): (usize, usize)) -> Vec<Line<'static>> {
+    let events = &state.sample.events;
+    let last = events.lines.len().saturating_sub(state.events_back);
+    if last == 0 {
+        return vec![Line::styled("none yet", DIM)];
+    }
+    let mut rows = Vec::new();
+    // From the last row upwards.
+    for event in events.lines[..last].iter().rev() {
+        if rows.len() >= height {
+            break;
+        }
+        let number = match width >= WIDE {
+            true => format!("{:>12}  ", event.position()),
+            false => format!("{:>5}  ", event.number),
+        };
+        let indent = " ".repeat(number.len());
+        let lines = wrapped(&events.text_of(event), width.saturating_sub(number.len()));
+        for (at, text) in lines.into_iter().enumerate().rev() {
+            let start = if at == 0 { number.clone() } else { indent.clone() };
+            rows.push(Line::from(vec![Span::styled(start, DIM), Span::raw(text)]));
+        }
+    }
+    rows.truncate(height);
+    rows.reverse();
+    rows
 }
 
 /// Exits by reason.

@@ -107,8 +107,9 @@ fn draw_pane(buffer: &mut Buffer, picture: &DashboardPicture<'_>, pane: Pane, pl
         Pane::Registers => ("Registers", machine::registers(state, focused)),
         Pane::Stack => ("Stack", machine::words(&state.sample.stack, size, focused)),
         Pane::Memory => ("Memory", machine::memory(state, size, focused)),
-        Pane::Maps => ("Maps", machine::maps(state, focused)),
+        Pane::Maps => ("Maps", machine::maps(state, size, focused)),
         Pane::Exits => ("Exits", machine::exits(state)),
+        Pane::Events => ("Events", machine::events(state, size)),
         Pane::Screen => (picture.screen.title(), Vec::new()),
     };
     if pane == Pane::Screen {

@@ -1,9 +1,13 @@
 use std::time::Instant;
 
 use super::super::keys::PressedKey;
-use super::super::sample::{CodeLine, Listing, Sample, Word};
+use super::super::sample::{CodeLine, Listing, Sample, SourceLine, Word};
 use super::*;
+use crate::arch::PAGE_SIZE;
+use crate::boot::SourcePlace;
 use crate::devices::vga::{Vga, VideoFrame};
+use crate::inspect::events::{EventLine, EventList};
+use crate::inspect::maps::{DescribedMaps, DescribedRange, MapRange, PageAttributes};
 
 fn sample() -> Sample {
     let mut registers = Registers::default();
@@ -71,6 +75,90 @@ fn code_registers_stack_and_screen_stand_side_by_side() {
     assert_eq!(shown[15], "                                     │00008000 not mapped");
     assert_eq!(shown[23], HINT);
     assert!(HINT.len() <= 80);
+}
+
+#[test]
+fn source_lines_stand_above_their_instructions() {
+    let mut state = state();
+    let place = SourcePlace { file: "kernel/src/main.c".to_owned(), line: 12 };
+    let mut next = sample();
+    next.code.lines[1].source = Some(SourceLine { place: place.clone(), text: Some("work(7);".to_owned()) });
+    next.code.lines[2].source = Some(SourceLine { place: SourcePlace { line: 13, ..place }, text: None });
+    state.take_sample(next, Instant::now());
+    let left = |width| {
+        let shown = rows(&drawn(&state, &serial(), width, 24));
+        shown[3..8].iter().map(|row| row.split('│').next().unwrap().trim_end().to_owned()).collect::<Vec<_>>()
+    };
+    let narrow =
+        ["* 00001000 push rbp", "main.c:12  work(7);", "=>00001001 call work", "main.c:13", "  00001006 ret"];
+    assert_eq!(left(80), narrow);
+    assert_eq!(left(160)[1], "kernel/src/main.c:12  work(7);");
+}
+
+#[test]
+fn mapped_ranges_are_those_of_maps_and_are_shortened_where_the_pane_is_narrow() {
+    let mut next = sample();
+    let attributes = PageAttributes {
+        write: false,
+        execute: true,
+        user: false,
+        global: true,
+        cache_disable: false,
+        write_through: false,
+        pat: false,
+    };
+    let (start, last) = (0xFFFF_FFFF_8000_0000, 0xFFFF_FFFF_8000_2FFF);
+    let range = MapRange { start, last, physical: 0x10_0000, page_size: PAGE_SIZE, attributes };
+    let range = DescribedRange { range, what: ".text".to_owned() };
+    next.maps = Some(DescribedMaps {
+        mode: "4-level paging".to_owned(),
+        has_paging: true,
+        cr3: 0x1000,
+        ranges: vec![range.clone()],
+        stopped_at: Some(last + 1),
+    });
+    let mut state = DashboardState::default();
+    state.take_sample(next, Instant::now());
+    state.choice.focus = Pane::Maps;
+    let narrow = rows(&drawn(&state, &serial(), 80, 24));
+    assert!(narrow[19].ends_with("│ffffffff80000000   12K r-x-g .text"), "{narrow:#?}");
+    assert!(narrow[20].ends_with("│... and more: `maps` of the console"));
+    state.choice.zoomed = true;
+    assert_eq!(rows(&drawn(&state, &serial(), 80, 24))[2], range.to_string());
+    let off = state.maps.as_mut().unwrap();
+    (off.has_paging, off.ranges) = (false, Vec::new());
+    assert_eq!(rows(&drawn(&state, &serial(), 80, 24))[2], "paging is off");
+}
+
+#[test]
+fn the_last_events_are_shown_and_scrolled_back() {
+    let mut state = DashboardState::default();
+    let mut next = sample();
+    let line = |number: u64| EventLine {
+        number,
+        event: number + 1,
+        cpu: 1,
+        times: 1,
+        text: format!("event {number}"),
+    };
+    next.events = EventList { lines: (1..=50).map(line).collect(), cpus: 1 };
+    state.take_sample(next, Instant::now());
+    (state.choice.focus, state.choice.tab) = (Pane::Events, Pane::Events);
+    let shown = rows(&drawn(&state, &serial(), 80, 24));
+    assert!(shown[22].ends_with("│   50  event 50") && shown[21].ends_with("│   49  event 49"), "{shown:#?}");
+    state.key(PressedKey::Up);
+    let shown = rows(&drawn(&state, &serial(), 80, 24));
+    assert!(shown[22].ends_with("│   49  event 49"));
+    state.key(PressedKey::Home);
+    state.key(PressedKey::Down);
+    state.choice.zoomed = true;
+    state.sample.events.cpus = 2;
+    assert_eq!(rows(&drawn(&state, &serial(), 80, 24))[22], "      50 @51  CPU 1: event 50");
+    state.choice.zoomed = false;
+    state.sample.events.lines[49].text = "a line that is longer than the pane is wide".to_owned();
+    let shown = rows(&drawn(&state, &serial(), 80, 24));
+    assert!(shown[21].ends_with("│   50  CPU 1: a line that is longer than"));
+    assert!(shown[22].ends_with("│       the pane is wide"));
 }
 
 #[test]
