@@ -56,7 +56,7 @@ pub(super) fn with_guest(disks: Disks, settings: &Settings) -> Result<Disks, Fai
         return Ok(disks);
     }
     let spec =
-        DiskSpec { path: settings.guest.clone(), mode: DiskMode::ReadWrite, interface: DiskInterface::Ide };
+        DiskSpec { path: settings.guest.clone(), mode: settings.guest_disk, interface: DiskInterface::Ide };
     let image = DiskImage::open(&spec).map_err(|error| Failure::new(status::HOST, error))?;
     insert(image, disks, settings)
 }

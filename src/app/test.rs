@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use super::failure_status::boot_status;
 use super::new_machine::{
@@ -38,11 +39,10 @@ pub(super) fn run(settings: &Settings, spec: &TestSpec, arguments: Vec<OsString>
 }
 
 fn run_tests(settings: &Settings, spec: &TestSpec) -> Result<u8, Failure> {
-    let guests: Vec<Settings> =
-        spec.guests.iter().map(|guest| Settings { guest: guest.clone(), ..settings.clone() }).collect();
+    let guests: Vec<Settings> = spec.guests.iter().map(|guest| settings_of(guest, settings)).collect();
     let mut all = Vec::new();
-    for (number, guest) in guests.iter().enumerate() {
-        all.extend(tests_of(number, guest, guests.len() > 1)?);
+    for (number, (file, guest)) in spec.guests.iter().zip(&guests).enumerate() {
+        all.extend(tests_of(number, file, guest, guests.len() > 1)?);
     }
     let (tests, filtered_out) = selected(all, &spec.selection);
     let mut out = Box::new(io::stdout());
@@ -65,6 +65,17 @@ fn run_tests(settings: &Settings, spec: &TestSpec) -> Result<u8, Failure> {
     Ok(if summary.is_success() { status::HALTED } else { FAILED })
 }
 
+/// The settings of the run of a guest file, from those of the first one.
+fn settings_of(file: &Path, settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    match settings.disks.first_mut() {
+        // Firmware is what runs, and the file is its first disk.
+        Some(disk) if settings.boot.bios.is_some() => disk.path = file.to_owned(),
+        _ => settings.guest = file.to_owned(),
+    }
+    settings
+}
+
 /// A machine with a guest that has not executed an instruction yet.
 fn machine(settings: &Settings, parts: MachineParts) -> Result<Machine, Failure> {
     let disks = disks::open(settings)?;
@@ -74,8 +85,13 @@ fn machine(settings: &Settings, parts: MachineParts) -> Result<Machine, Failure>
 }
 
 /// The tests of a guest: itself, unless its file has a table of tests.
-fn tests_of(number: usize, settings: &Settings, prefixed: bool) -> Result<Vec<TestCase>, Failure> {
-    let name = guest_name(&settings.guest);
+fn tests_of(
+    number: usize,
+    file: &Path,
+    settings: &Settings,
+    prefixed: bool,
+) -> Result<Vec<TestCase>, Failure> {
+    let name = guest_name(file);
     let Some(tests) = table_of(settings)? else { return Ok(vec![TestCase::whole_guest(number, name)]) };
     let tests = (0..).zip(tests);
     let mut tests: Vec<TestCase> =

@@ -34,6 +34,7 @@ fn a_guest_alone_runs_with_the_defaults() {
         pictures: PictureMode::Auto,
         rtc: None,
         disks: Vec::new(),
+        guest_disk: DiskMode::ReadWrite,
         cdrom: None,
         flat_ide_bars: false,
         overwrite_disks: false,

@@ -112,6 +112,7 @@ impl Draft {
                 append: String::new(),
                 modules: Vec::new(),
                 disks: Vec::new(),
+                guest_disk: DiskMode::ReadWrite,
                 cdrom: None,
                 display: DisplayMode::None,
                 dashboard: DashboardMode::Off,

@@ -212,6 +212,8 @@ pub struct Settings {
     pub modules: Vec<ModuleSpec>,
     /// The disk images, at most [`MOST_DISKS`] and [`MOST_VIRTIO_DISKS`].
     pub disks: Vec<DiskSpec>,
+    /// How the guest file is opened if it is a disk image.
+    pub guest_disk: DiskMode,
     /// The image of the CD; it takes one of the places of [`MOST_DISKS`] drives.
     pub cdrom: Option<DiskSpec>,
     /// Where the guest's text goes.

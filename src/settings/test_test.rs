@@ -39,6 +39,7 @@ fn a_test_ends_after_ten_seconds_and_at_a_reset_unless_told_otherwise() {
     assert_eq!((tests.criteria.success_exit_code, tests.retries, tests.jobs), (33, 0, None));
     let (run, _) = spec(&[GUEST, "--disk", "a.img", "--disk", "b.img,ro"]);
     assert_eq!([run.disks[0].mode, run.disks[1].mode], [DiskMode::Snapshot, DiskMode::ReadOnly]);
+    assert_eq!(run.guest_disk, DiskMode::Snapshot);
     assert_eq!(spec(&[GUEST, "--timeout", "none"]).0.timeout, None);
     assert_eq!(spec(&[GUEST, "--timeout=2"]).0.timeout, Some(Duration::from_secs(2)));
 }

@@ -82,6 +82,7 @@ mod snapshots;
 mod support;
 mod terminal;
 mod test_runner;
+mod test_runner_disks;
 mod transfers_in_flight;
 mod triple_faults;
 mod truncated_snapshots;
@@ -184,6 +185,7 @@ fn main() {
     independent.extend(dashboard::trials());
     independent.extend(terminal::trials());
     independent.extend(test_runner::others().into_iter().map(|trial| trial.with_kind("test-runner")));
+    independent.extend(test_runner_disks::others().into_iter().map(|trial| trial.with_kind("test-runner")));
     independent.extend(serial::trials());
     independent.extend(shared_output::trials());
     independent.extend(uart::trials());

@@ -116,6 +116,7 @@ impl TestCommandLine {
         }
         let run = Settings {
             timeout,
+            guest_disk: DiskMode::Snapshot,
             no_reboot: true,
             gdb: None,
             debug_server: None,
