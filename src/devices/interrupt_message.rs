@@ -38,6 +38,11 @@ impl DeliveryMode {
         })
     }
 
+    /// True if the processor takes what the message causes only while its interrupts are on.
+    pub const fn is_maskable(self) -> bool {
+        matches!(self, DeliveryMode::Fixed | DeliveryMode::LowestPriority | DeliveryMode::ExtInt)
+    }
+
     /// True if the local APIC delivers the message by its vector.
     pub const fn has_vector(self) -> bool {
         matches!(self, DeliveryMode::Fixed | DeliveryMode::LowestPriority)

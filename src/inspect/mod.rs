@@ -25,6 +25,7 @@ pub mod maps;
 pub mod names;
 mod operands;
 pub mod picture;
+pub mod plain_instruction;
 mod prologue;
 mod refused;
 pub mod register_view;

@@ -12,6 +12,7 @@ mod firmware;
 mod kernel_irqchip;
 mod memory_accesses;
 mod pci;
+mod polling;
 mod saved;
 mod timers;
 mod virtio;
@@ -43,6 +44,7 @@ use crate::devices::vga::Vga;
 use crate::devices::{Action, BoardDevice, MachineRequest, MachineTime, OPEN_BUS};
 use wiring::Controllers;
 
+pub use polling::IdleDevice;
 pub use wiring::InterruptSource;
 
 /// The effect of an access outside its device.

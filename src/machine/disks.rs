@@ -380,6 +380,15 @@ impl Machine {
         self.disk_images().for_each(|(_, image)| image.take_back());
     }
 
+    /// True if no disk has anything under way: memory and the registers of the drives change by no answer of one.
+    pub fn disks_are_idle(&self) -> bool {
+        let units = self.disks.units.iter().flatten();
+        let virtio = self.disks.virtio.iter();
+        units.map(|unit| unit.waiting).all(|waiting| waiting.is_none())
+            && self.disks.for_bios.is_none()
+            && virtio.flatten().next().is_none()
+    }
+
     /// Transfers data between drives and memory, and passes the requests of the drives on to the disks.
     #[cold]
     pub(super) fn submit_disk_requests(&mut self) {

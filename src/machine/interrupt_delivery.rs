@@ -16,7 +16,7 @@ use crate::kvm::HostError;
 impl Machine {
     /// True if something waits to be delivered to the processor.
     #[inline]
-    pub(super) fn interrupt_pending(&self, cpu: CpuId) -> bool {
+    pub fn interrupt_pending(&self, cpu: CpuId) -> bool {
         self.board.interrupt_pending(cpu.number()) || self.cpus[cpu].has_withdrawn_interrupt()
     }
 

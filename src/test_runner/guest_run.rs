@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::endless_loop::{Followed, LoopSearch};
 use super::hang;
 use super::test_case::TestCase;
 use super::verdict::{Evidence, TestEnd, TestResult, Verdict, failure};
@@ -101,8 +102,10 @@ impl GuestRun {
 
     fn run_to_end(&mut self, started: Instant) -> TestEnd {
         let mut failing_since = None;
+        let mut search = LoopSearch::new();
+        let mut met = None;
         loop {
-            match self.machine.run_to_event() {
+            match met.take().unwrap_or_else(|| self.machine.run_to_event()) {
                 Event::End(outcome) => return TestEnd::Outcome(outcome),
                 Event::StopRequested => return TestEnd::AsksForNext,
                 Event::ResetRequested => {
@@ -113,6 +116,12 @@ impl GuestRun {
                 Event::Attention => {
                     if let Some(end) = self.look(started, &mut failing_since) {
                         return end;
+                    }
+                    match search.look(&mut self.machine) {
+                        Ok(Followed::Endless(reason)) => return TestEnd::Hangs(reason),
+                        Ok(Followed::Event(event)) => met = Some(event),
+                        Ok(Followed::Unknown) => {}
+                        Err(error) => return TestEnd::Outcome(Outcome::HostFailed(error)),
                     }
                 }
                 // Of these, a test has none.

@@ -6,7 +6,7 @@ use crate::inspect::crash::CrashReport;
 use crate::inspect::translate::read_virtual;
 use crate::inspect::waking;
 use crate::kvm::HostError;
-use crate::machine::board::InterruptSource;
+use crate::machine::board::{Board, InterruptSource};
 use crate::machine::{Machine, Outcome, RunState};
 
 /// Devices that interrupt only after an input of the user.
@@ -33,22 +33,31 @@ pub(super) fn reason(machine: &Machine) -> Result<Option<String>, HostError> {
         machine.cpu_ids().zip(states).filter(|(_, state)| !waiting.contains(state)).collect();
     let copy = machine.board_with_copies()?;
     let board = copy.as_ref().unwrap_or(machine.board());
-    let sources = board.interrupt_sources();
-    let can_wake = sources.iter().any(can_wake_without_user);
+    let can_wake = can_wake_without_user(board);
     match running[..] {
-        [] if !can_wake => Ok(Some(waits(machine, &sources))),
+        [] if !can_wake => Ok(Some(waits(machine, &board.interrupt_sources()))),
         [(cpu, RunState::Running)] => {
             let registers = machine.cpu(cpu).registers()?;
             let interruptible = registers.general.rflags & RFLAGS_IF != 0;
-            let loops = is_endless(machine, &registers) && (!interruptible || !can_wake);
+            let stays = !can_wake && !machine.interrupt_pending(cpu);
+            let loops = is_endless(machine, &registers) && (!interruptible || stays);
             Ok(loops.then(|| format!("the guest loops for ever{}.", place(machine))))
         }
         _ => Ok(None),
     }
 }
 
-fn can_wake_without_user(source: &InterruptSource) -> bool {
-    source.programmed && source.admitted && !OF_THE_USER.contains(&source.kind)
+/// True if a device may interrupt the first processor, as the guest has programmed it, while nobody types.
+pub(super) fn can_wake_without_user(board: &Board) -> bool {
+    // A serial port that is still sending interrupts when it has done so.
+    let has_deadline = |source: &InterruptSource| {
+        board.devices().any(|(entry, device)| {
+            (entry.kind, entry.number) == (source.kind, source.number) && device.next_deadline().is_some()
+        })
+    };
+    board.interrupt_sources().iter().any(|source| {
+        source.programmed && source.admitted && (!OF_THE_USER.contains(&source.kind) || has_deadline(source))
+    })
 }
 
 fn is_endless(machine: &Machine, registers: &Registers) -> bool {
@@ -66,7 +75,7 @@ fn waits(machine: &Machine, sources: &[InterruptSource]) -> String {
 }
 
 /// Where the guest is, as the tail of a sentence.
-fn place(machine: &Machine) -> String {
+pub(super) fn place(machine: &Machine) -> String {
     let place = CrashReport::capture(machine, &Outcome::TimedOut).and_then(|report| report.place);
     match place {
         Some(place) => match place.symbol {

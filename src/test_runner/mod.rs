@@ -10,6 +10,7 @@
 //! | `captured_output` | what a guest has sent |
 //! | `watcher` | the thread that empties the output queue and interrupts the guest for a look at it |
 //! | `hang` | guests that will never go on |
+//! | `endless_loop` | guests that come back to the same state, found by single steps |
 //! | `guest_run` | a guest from its start, or from a snapshot, to the end of a test |
 //! | `verdict` | whether that end is a success |
 //! | `evidence` | files about tests that have failed |
@@ -18,6 +19,7 @@
 //! | `report` | results as text, JSON or XML |
 
 mod captured_output;
+mod endless_loop;
 mod evidence;
 mod guest_run;
 mod hang;

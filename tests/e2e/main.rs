@@ -83,6 +83,7 @@ mod support;
 mod terminal;
 mod test_runner;
 mod test_runner_disks;
+mod test_runner_hangs;
 mod transfers_in_flight;
 mod triple_faults;
 mod truncated_snapshots;
@@ -138,6 +139,7 @@ fn main() {
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
     trials.extend(test_runner::trials().into_iter().map(|trial| trial.with_kind("test-runner")));
+    trials.extend(test_runner_hangs::trials().into_iter().map(|trial| trial.with_kind("test-runner")));
     trials.extend(of_migration(migration::trials()));
     trials.extend(of_migration(in_flight::trials()));
     trials.extend(of_migration(transfers_in_flight::trials()));

@@ -32,7 +32,8 @@ pub fn others() -> Vec<Trial> {
         guest_test("disks_are_tests_of_the_firmware_that_is_given", || {
             let kvm = with_disk("one.img")?.args(["one.img", "two.img"]);
             fs::copy(disk_guest("disk-writes"), kvm.folder.file("two.img"))?;
-            let kvm = kvm.arg("--bios").arg(disk_guest("firmware-probe")).args(["--expect", "firmware of ours"]);
+            let kvm =
+                kvm.arg("--bios").arg(disk_guest("firmware-probe")).args(["--expect", "firmware of ours"]);
             let ran = kvm.run();
             ran.expect_status(0)?;
             for line in ["test one ... ok\n", "test two ... ok\n"] {

@@ -171,6 +171,13 @@ impl LocalApic {
         self.update();
     }
 
+    /// True if what pin LINT0 requests waits while the processor's interrupts are off, or if it requests nothing.
+    pub fn lint0_is_maskable(&self) -> bool {
+        let entry = self.lvt[lvt::LINT0];
+        let mode = DeliveryMode::of_code((entry >> lvt::MODE_SHIFT & 7) as u8);
+        entry & lvt::MASKED != 0 || mode.is_none_or(DeliveryMode::is_maskable)
+    }
+
     /// True if the timer runs and its interrupt is not masked.
     pub fn timer_can_interrupt(&self) -> bool {
         self.next_deadline().is_some()
