@@ -196,4 +196,14 @@ u64 yakvm_npt_table(u64 pa);			/* an entry that points to a table */
 u64 yakvm_npt_page(u64 pa, bool writable, bool large);
 u64 yakvm_npt_address(u64 entry);		/* of the table or page */
 
+/* The same sizes as in core: its tests compare the fields as well. */
+_Static_assert(sizeof(struct yakvm_registers) == 144, "struct yakvm_registers");
+_Static_assert(sizeof(struct yakvm_insn) == 40, "struct yakvm_insn");
+_Static_assert(sizeof(struct yakvm_vmcb_segment) == 16, "struct yakvm_vmcb_segment");
+_Static_assert(sizeof(struct yakvm_limits) == 24, "struct yakvm_limits");
+_Static_assert(sizeof(struct yakvm_cpuid_leaf) == 12, "struct yakvm_cpuid_leaf");
+_Static_assert(sizeof(struct yakvm_msr) == 16, "struct yakvm_msr");
+_Static_assert(sizeof(struct yakvm_walk) == 80, "struct yakvm_walk");
+_Static_assert(sizeof(struct kvm_sregs) == 312, "struct kvm_sregs");
+
 #endif
