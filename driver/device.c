@@ -7,6 +7,7 @@
  * who finds it set by the other refuses.
  */
 #include <linux/anon_inodes.h>
+#include <linux/cc_platform.h>
 #include <linux/cpu.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -528,6 +529,10 @@ static int check_processor(void)
 	}
 	if (!boot_cpu_has(X86_FEATURE_NPT)) {
 		pr_err("yakvm: this processor has no nested paging (NPT)\n");
+		return -EOPNOTSUPP;
+	}
+	if (cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT)) {
+		pr_err("yakvm: the host encrypts its memory, which this driver does not know: boot with mem_encrypt=off\n");
 		return -EOPNOTSUPP;
 	}
 	if (!rdmsrl_safe(MSR_VM_CR, &vm_cr) && vm_cr & SVM_VM_CR_SVM_DIS_MASK) {

@@ -425,11 +425,24 @@ int memory_init(struct vm *vm)
 	vm->npt = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!vm->npt)
 		return -ENOMEM;
+	vm->nested_cr3 = __pa(vm->npt);
+	/* The nested tables have as many levels as the host's. */
+	if (pgtable_l5_enabled()) {
+		vm->npt_level5 = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+		if (!vm->npt_level5) {
+			free_page((unsigned long)vm->npt);
+			return -ENOMEM;
+		}
+		vm->npt_level5[0] = yakvm_npt_table(vm->nested_cr3);
+		vm->nested_cr3 = __pa(vm->npt_level5);
+	}
 	vm->mm = current->mm;
 	vm->notifier.ops = &notifier_ops;
 	error = mmu_notifier_register(&vm->notifier, vm->mm);
-	if (error)
+	if (error) {
+		free_page((unsigned long)vm->npt_level5);
 		free_page((unsigned long)vm->npt);
+	}
 	return error;
 }
 
@@ -443,4 +456,5 @@ void memory_destroy(struct vm *vm)
 	for (i = 0; i < MAX_SLOTS; i++)
 		slot_free(vm->slots[i]);
 	npt_free(vm->npt, NPT_LEVELS);
+	free_page((unsigned long)vm->npt_level5);
 }

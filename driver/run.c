@@ -445,6 +445,22 @@ static int handle_msr(struct vcpu *vcpu)
 	return skip(vcpu, 2);
 }
 
+/* TSC_AUX is not in the VMCB, so that RDTSCP would read the host's. */
+static int handle_rdtscp(struct vcpu *vcpu)
+{
+	struct kvm_cpuid_entry2 *features = vcpu_cpuid(vcpu, 0x80000001, 0);
+	u64 *gpr = vcpu->regs.gpr, tsc, aux;
+
+	if (!features || !(features->edx & BIT(27)))
+		return raise(vcpu, UD_VECTOR, false, 0);
+	vcpu_get_msr(vcpu, MSR_IA32_TSC, &tsc);
+	vcpu_get_msr(vcpu, MSR_TSC_AUX, &aux);
+	gpr[RAX] = (u32)tsc;
+	gpr[RDX] = tsc >> 32;
+	gpr[RCX] = aux;
+	return skip(vcpu, 3);
+}
+
 static int handle_xsetbv(struct vcpu *vcpu)
 {
 	u64 *gpr = vcpu->regs.gpr, value = (u32)gpr[RAX] | gpr[RDX] << 32;
@@ -541,8 +557,7 @@ static int handle_exit(struct vcpu *vcpu)
 	case SVM_EXIT_INIT:
 	case SVM_EXIT_VINTR:		/* the window is open: vcpu_run looks */
 		return 1;
-	case SVM_EXIT_EXCP_BASE + MC_VECTOR:
-		asm volatile("int $18");	/* the host's handler */
+	case SVM_EXIT_EXCP_BASE + MC_VECTOR:	/* enter() has called its handler */
 		return 1;
 	case SVM_EXIT_EXCP_BASE + AC_VECTOR:
 		return raise(vcpu, AC_VECTOR, true, 0);
@@ -573,6 +588,8 @@ static int handle_exit(struct vcpu *vcpu)
 		return 1;
 	case SVM_EXIT_XSETBV:
 		return handle_xsetbv(vcpu);
+	case SVM_EXIT_RDTSCP:
+		return handle_rdtscp(vcpu);
 	case SVM_EXIT_READ_DR0 ... SVM_EXIT_READ_DR7:
 		return handle_dr(vcpu, code - SVM_EXIT_READ_DR0, false);
 	case SVM_EXIT_WRITE_DR0 ... SVM_EXIT_WRITE_DR7:
@@ -597,7 +614,6 @@ static int handle_exit(struct vcpu *vcpu)
 	case SVM_EXIT_CLGI:
 	case SVM_EXIT_SKINIT:
 	case SVM_EXIT_INVLPGA:
-	case SVM_EXIT_RDTSCP:
 	case SVM_EXIT_RDPRU:
 		return raise(vcpu, UD_VECTOR, false, 0);
 	case (u32)SVM_EXIT_ERR:		/* VMRUN has refused the state */
@@ -777,6 +793,9 @@ static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 	context_tracking_guest_enter();
 	yakvm_enter(__pa(vcpu->vmcb), vcpu->regs.gpr, page_to_phys(cpu->host_state));
 	context_tracking_guest_exit();
+	/* A machine check is this CPU's. */
+	if (vcpu->vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + MC_VECTOR)
+		asm volatile("int $18");
 
 	if (xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);

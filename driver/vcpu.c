@@ -71,7 +71,7 @@ static void reset(struct vcpu *vcpu)
 	control->msrpm_base_pa = __pa(msr_bitmap);
 	control->int_ctl = V_INTR_MASKING_MASK;
 	control->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
-	control->nested_cr3 = __pa(vcpu->vm->npt);
+	control->nested_cr3 = vcpu->vm->nested_cr3;
 	control->tsc_offset = vcpu->vm->tsc_offset;
 
 	for (name = YAKVM_ES; name <= YAKVM_GS; name++)
@@ -229,7 +229,7 @@ static int set_sregs(struct vcpu *vcpu, struct kvm_sregs *sregs)
 	for (name = YAKVM_ES; name <= YAKVM_TR; name++)
 		if (sregs_segment(sregs, name))
 			yakvm_segment_to_vmcb(sregs_segment(sregs, name), vmcb_segment(vcpu, name));
-	save->cpl = sregs->ss.dpl;
+	save->cpl = sregs->ss.dpl & 3;
 	save->gdtr.base = sregs->gdt.base;
 	save->gdtr.limit = sregs->gdt.limit;
 	save->idtr.base = sregs->idt.base;

@@ -46,7 +46,9 @@ struct vm {
 	spinlock_t lock;
 	struct slot *slots[MAX_SLOTS];
 	u32 slot_end;			/* no slot has this number or a higher one */
-	u64 *npt;			/* root of the nested page tables */
+	u64 *npt;			/* the nested page tables from level 4 on */
+	u64 *npt_level5;		/* above it, if the host has five levels, or NULL */
+	u64 nested_cr3;			/* physical address of the root */
 	u64 changes;			/* grows when a look-up of memory may have become wrong */
 	u32 invalidating;		/* MMU notifications under way */
 	atomic64_t flushes;		/* grows when translations must be forgotten */
