@@ -175,18 +175,21 @@ struct yakvm_walk {
 	u64 gpa;		/* of the entry to read; at the end, of the operand */
 	u32 entry_size;		/* 4 or 8 bytes to read there, 0 at the end */
 	u32 error_code;		/* of the page fault, when yakvm_walk_step returned -EFAULT */
+	/* What to translate, and the guest's registers: set by the caller. */
+	u64 linear, cr0, cr3, cr4, efer, rflags;
+	u32 access;		/* YAKVM_WALK_* */
+	u32 physical_bits;
 	/* */
-	u64 linear, cr0, cr4, efer, rflags, allowed;
-	u32 access, level, physical_bits, writable;
+	u64 allowed;
+	u32 level, writable;
 };
 
 /*
- * Starts to translate linear. While walk.entry_size is not 0, read the entry at walk.gpa and give it to
- * yakvm_walk_step. Both return 0, or -EFAULT: the access raises #PF(error_code), or #GP(0) if begin
- * finds linear not canonical. The accessed and dirty bits are left alone.
+ * Starts to translate walk.linear: 0, or -EINVAL if it is not canonical (#GP, #SS). While walk.entry_size
+ * is not 0, read the entry at walk.gpa and give it to yakvm_walk_step: 0, or -EFAULT if the access raises
+ * #PF(walk.error_code). The accessed and dirty bits are left alone.
  */
-int yakvm_walk_begin(struct yakvm_walk *walk, const struct kvm_sregs *sregs, u64 rflags, u64 linear,
-		     u32 access, u32 physical_bits);
+int yakvm_walk_begin(struct yakvm_walk *walk);
 int yakvm_walk_step(struct yakvm_walk *walk, u64 entry);
 
 /* The nested tables have four levels, 4 (the root) to 1. Entries as in long mode, user bit set. */
@@ -203,7 +206,7 @@ _Static_assert(sizeof(struct yakvm_vmcb_segment) == 16, "struct yakvm_vmcb_segme
 _Static_assert(sizeof(struct yakvm_limits) == 24, "struct yakvm_limits");
 _Static_assert(sizeof(struct yakvm_cpuid_leaf) == 12, "struct yakvm_cpuid_leaf");
 _Static_assert(sizeof(struct yakvm_msr) == 16, "struct yakvm_msr");
-_Static_assert(sizeof(struct yakvm_walk) == 80, "struct yakvm_walk");
+_Static_assert(sizeof(struct yakvm_walk) == 88, "struct yakvm_walk");
 _Static_assert(sizeof(struct kvm_sregs) == 312, "struct kvm_sregs");
 
 #endif

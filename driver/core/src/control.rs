@@ -96,7 +96,7 @@ pub struct Limits {
 }
 const _: () = assert!(size_of::<Limits>() == 24);
 
-/// See `core.h`.
+/// Computes the limits from CPUID leaves 1, 7, 80000001h and 80000008h.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_limits(
     leaf1_ecx: u32,
@@ -130,38 +130,32 @@ pub extern "C" fn yakvm_limits(
     limits.reserved = 0;
 }
 
-/// Whether a processor can have this state.
-pub fn sregs_possible(sregs: &Sregs, limits: &Limits) -> bool {
-    let &Sregs { cr0, cr4, efer, .. } = sregs;
-    let paging = cr0 & CR0_PG != 0;
-    let long = efer & EFER_LMA != 0;
-    if cr0 >> 32 != 0 || cr0 & (CR0_NW | CR0_CD) == CR0_NW || (paging && cr0 & CR0_PE == 0) {
-        return false;
-    }
-    if cr4 & !limits.cr4 != 0 || efer & !limits.efer != 0 || sregs.cr8 > 15 {
-        return false;
-    }
-    // Long mode is active exactly when it is enabled and paging is on; it needs PAE.
-    if long != (efer & EFER_LME != 0 && paging) {
-        return false;
-    }
-    if !long {
-        return sregs.cs.l == 0 && cr4 & CR4_PCIDE == 0;
-    }
-    let bases = [sregs.fs.base, sregs.gs.base, sregs.tr.base, sregs.ldt.base, sregs.gdt.base, sregs.idt.base];
-    cr4 & CR4_PAE != 0
-        && sregs.cr3 & beyond(limits.physical_bits) == 0
-        && (sregs.cs.l == 0 || sregs.cs.db == 0)
-        && bases.iter().all(|base| canonical(*base))
-}
-
-/// See `core.h`.
+/// 0 if a processor can have this state, otherwise `EINVAL`.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_check_sregs(sregs: &Sregs, limits: &Limits) -> i32 {
-    if sregs_possible(sregs, limits) { 0 } else { EINVAL }
+    let &Sregs { cr0, cr3, cr4, cr8, efer, .. } = sregs;
+    let paging = cr0 & CR0_PG != 0;
+    let long = efer & EFER_LMA != 0;
+    let bases = [sregs.fs.base, sregs.gs.base, sregs.tr.base, sregs.ldt.base, sregs.gdt.base, sregs.idt.base];
+    let registers = cr0 >> 32 == 0
+        && cr0 & (CR0_NW | CR0_CD) != CR0_NW
+        && (!paging || cr0 & CR0_PE != 0)
+        && cr4 & !limits.cr4 == 0
+        && efer & !limits.efer == 0
+        && cr8 <= 15;
+    let mode = if long {
+        cr4 & CR4_PAE != 0
+            && cr3 & beyond(limits.physical_bits) == 0
+            && (sregs.cs.l == 0 || sregs.cs.db == 0)
+            && bases.iter().all(|base| canonical(*base))
+    } else {
+        sregs.cs.l == 0 && cr4 & CR4_PCIDE == 0
+    };
+    // Long mode is active exactly when it is enabled and paging is on.
+    if registers && mode && long == (efer & EFER_LME != 0 && paging) { 0 } else { EINVAL }
 }
 
-/// See `core.h`.
+/// 0 if XSETBV accepts the value, of the states in `supported`, otherwise `EINVAL`.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_check_xcr0(xcr0: u64, supported: u64) -> i32 {
     // x87 is always on; AVX needs SSE; the parts of AVX-512 come together and need AVX.
@@ -171,7 +165,7 @@ pub extern "C" fn yakvm_check_xcr0(xcr0: u64, supported: u64) -> i32 {
     if x87 && avx && avx512 && xcr0 & !supported == 0 { 0 } else { EINVAL }
 }
 
-/// See `core.h`.
+/// Sets the fixed bits of DR6 or DR7, or `EINVAL` for bits above 31.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_check_dr(number: u32, value: &mut u64) -> i32 {
     if *value >> 32 != 0 {

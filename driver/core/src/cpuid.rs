@@ -42,16 +42,18 @@ const LEAVES: [(u32, u32); 14] = [
     (HIGHEST_EXTENDED, 0),
 ];
 
-/// The n-th leaf.
-fn leaf(n: u32) -> Option<Leaf> {
+/// The n-th leaf: whether there is one.
+#[unsafe(no_mangle)]
+pub extern "C" fn yakvm_cpuid_leaf(n: u32, found: &mut Leaf) -> bool {
     let mut left = n;
     for (leaf, indices) in LEAVES {
         if left < indices.max(1) {
-            return Some(Leaf { leaf, index: left, indexed: u32::from(indices != 0) });
+            *found = Leaf { leaf, index: left, indexed: u32::from(indices != 0) };
+            return true;
         }
         left -= indices.max(1);
     }
-    None
+    false
 }
 
 /// A set of bits by their numbers.
@@ -96,11 +98,12 @@ const EDX_POWER: u32 = bits(&[8]);
 const EBX_SIZES: u32 = bits(&[0, 2]);
 
 /// Masks what the processor reports; `xcr0` is the set of states that the guest may enable.
-pub fn supported(leaf: u32, index: u32, xcr0: u64, regs: [u32; 4]) -> [u32; 4] {
-    let [eax, ebx, ecx, edx] = regs;
+#[unsafe(no_mangle)]
+pub extern "C" fn yakvm_cpuid_supported(leaf: u32, index: u32, xcr0: u64, regs: &mut [u32; 4]) {
+    let [eax, ebx, ecx, edx] = *regs;
     let avx = |mask: u32| if xcr0 & 4 != 0 { mask } else { 0 };
     let avx512 = |mask: u32| if xcr0 & 0xe0 == 0xe0 { mask } else { 0 };
-    match (leaf, index) {
+    *regs = match (leaf, index) {
         (0, _) => [eax.min(HIGHEST), ebx, ecx, edx],
         (1, _) => {
             let mut features = ecx & (ECX_1 | avx(ECX_1_AVX)) | OF_HYPERVISORS;
@@ -123,23 +126,9 @@ pub fn supported(leaf: u32, index: u32, xcr0: u64, regs: [u32; 4]) -> [u32; 4] {
         (HYPERVISOR, _) => [HYPERVISOR, 0x766b_6179, 0x6179_206d, 0x206d_766b],
         (EXTENDED, _) => [eax.min(HIGHEST_EXTENDED), ebx, ecx, edx],
         (0x8000_0001, _) => [eax, 0, ecx & (ECX_EXTENDED | avx(ECX_EXTENDED_AVX)), edx & EDX_EXTENDED],
-        (0x8000_0002..=0x8000_0006, _) => regs,
+        (0x8000_0002..=0x8000_0006, _) => *regs,
         (0x8000_0007, _) => [0, 0, 0, edx & EDX_POWER],
         (HIGHEST_EXTENDED, _) => [eax & 0xffff, ebx & EBX_SIZES, 0, 0],
         _ => [0; 4],
-    }
-}
-
-/// See `core.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn yakvm_cpuid_leaf(n: u32, leaf: &mut Leaf) -> bool {
-    let found = self::leaf(n);
-    *leaf = found.unwrap_or_default();
-    found.is_some()
-}
-
-/// See `core.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn yakvm_cpuid_supported(leaf: u32, index: u32, xcr0: u64, regs: &mut [u32; 4]) {
-    *regs = supported(leaf, index, xcr0, *regs);
+    };
 }

@@ -4,186 +4,13 @@
 //!
 //! A nested page fault on memory that no slot backs is an access to a device. The processor does not say
 //! what the instruction wanted, so its bytes are decoded. What a compiler or a careful assembly programmer
-//! uses for devices is known; PUSH, POP, CALL, shifts, SSE and AVX through device memory are refused.
+//! uses for devices is known; PUSH, POP, CALL, MUL, DIV, SSE and AVX through device memory are refused.
 
+use crate::execute::sign_extend;
+use crate::insn::{Operation::*, *};
 use crate::{EINVAL, ENODATA};
 
-/// Memory is read at the operand.
-pub const READS: u8 = 1;
-/// Memory is written.
-pub const WRITES: u8 = 2;
-/// MOVS: what is read at the operand is written at ES:rDI.
-pub const COPIES: u8 = 4;
-/// INS.
-pub const PORT_IN: u8 = 8;
-/// OUTS.
-pub const PORT_OUT: u8 = 16;
-/// A string instruction: registers advance with each element, and a repeat prefix applies.
-pub const STRING: u8 = 32;
-
-/// No register, as a base or an index.
-pub const NONE: u8 = 0xff;
-/// The address of the next instruction, as a base.
-pub const RIP: u8 = 16;
-
-/// No repeat prefix.
-pub const ONCE: u8 = 0;
-/// F3: REP, or REPE with SCAS.
-pub const REP: u8 = 1;
-/// F2: REPNE with SCAS, otherwise as REP.
-pub const REPNE: u8 = 2;
-
-/// What an instruction computes. The first eight have the numbers that the encoding gives them.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Operation {
-    Add,
-    Or,
-    Adc,
-    Sbb,
-    And,
-    Sub,
-    Xor,
-    Cmp,
-    /// Also MOVZX, STOS, LODS and MOVS.
-    Mov,
-    /// MOVSX and MOVSXD.
-    MovSigned,
-    Test,
-    Not,
-    Neg,
-    Inc,
-    Dec,
-    Xchg,
-    Cmpxchg,
-    Xadd,
-    Bt,
-    Bts,
-    Btr,
-    Btc,
-}
-use Operation::*;
-
-/// `struct yakvm_insn`: a decoded instruction with one operand in memory.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Insn {
-    /// Bytes, 1-15.
-    pub length: u8,
-    /// A set of [`READS`], [`WRITES`], [`COPIES`], [`PORT_IN`], [`PORT_OUT`], [`STRING`].
-    pub access: u8,
-    /// Bytes of one access: 1, 2, 4 or 8.
-    pub memory_size: u8,
-    /// The operand's segment: ES, CS, SS, DS, FS, GS.
-    pub segment: u8,
-    /// What is computed.
-    pub operation: Operation,
-    /// A register number, [`RIP`] or [`NONE`].
-    pub base: u8,
-    /// A register number or [`NONE`].
-    pub index: u8,
-    /// Factor of the index: 1, 2, 4 or 8.
-    pub scale: u8,
-    /// Bytes of an address: 2, 4 or 8.
-    pub address_size: u8,
-    /// Bytes of RIP in this mode: 2, 4 or 8.
-    pub code_size: u8,
-    /// The register operand, 0-15.
-    pub reg: u8,
-    /// 1: the register operand is AH, CH, DH or BH (of register 0-3).
-    pub high: u8,
-    /// Bytes of the register operand, which differ from those of the memory for MOVZX and MOVSX.
-    pub register_size: u8,
-    /// 1: the second operand is [`Insn::immediate`], not the register.
-    pub immediate_source: u8,
-    /// 1: memory is the second operand, the register (with MOVS the other memory) the first.
-    pub memory_source: u8,
-    /// [`ONCE`], [`REP`] or [`REPNE`].
-    pub repeat: u8,
-    /// 1: the bit number in the register selects memory beside the operand, as BT does.
-    pub bit_string: u8,
-    /// Zero.
-    pub reserved: [u8; 7],
-    /// Part of the address, sign-extended.
-    pub displacement: i64,
-    /// Sign-extended.
-    pub immediate: u64,
-}
-const _: () = assert!(size_of::<Insn>() == 40);
-
-/// The bytes of an instruction, and how many of them have been decoded.
-struct Bytes<'a> {
-    bytes: &'a [u8],
-    next: usize,
-}
-
-impl Bytes<'_> {
-    fn byte(&mut self) -> Result<u8, i32> {
-        let byte = self.bytes.get(self.next).copied();
-        self.next += 1;
-        byte.ok_or(if self.next > 15 { EINVAL } else { ENODATA })
-    }
-
-    /// A little-endian number of 1, 2, 4 or 8 bytes, sign-extended.
-    fn number(&mut self, size: u8) -> Result<i64, i32> {
-        let mut value = 0;
-        for position in 0..size {
-            value |= u64::from(self.byte()?) << (8 * position);
-        }
-        Ok(crate::execute::sign_extend(value, size) as i64)
-    }
-
-    /// An immediate operand: never more than four bytes.
-    fn immediate(&mut self, size: u8) -> Result<u64, i32> {
-        Ok(self.number(size.min(4))? as u64)
-    }
-}
-
-/// The prefixes that matter.
-#[derive(Default)]
-struct Prefixes {
-    operand_size: bool,
-    address_size: bool,
-    lock: bool,
-    repeat: u8,
-    segment: Option<u8>,
-    rex: u8,
-}
-
-impl Prefixes {
-    /// Reads all prefixes and the first byte of the opcode.
-    fn read(bytes: &mut Bytes, bits: u32) -> Result<(Self, u8), i32> {
-        let mut prefixes = Self::default();
-        loop {
-            let byte = bytes.byte()?;
-            let rex = core::mem::take(&mut prefixes.rex);
-            match byte {
-                0x66 => prefixes.operand_size = true,
-                0x67 => prefixes.address_size = true,
-                0xf0 => prefixes.lock = true,
-                0xf2 => prefixes.repeat = REPNE,
-                0xf3 => prefixes.repeat = REP,
-                // ES, CS, SS, DS: without effect in 64-bit mode.
-                0x26 | 0x2e | 0x36 | 0x3e if bits == 64 => {}
-                0x26 | 0x2e | 0x36 | 0x3e => prefixes.segment = Some((byte >> 3) & 3),
-                0x64 | 0x65 => prefixes.segment = Some(byte & 7),
-                // Only a REX prefix directly in front of the opcode counts.
-                0x40..=0x4f if bits == 64 => prefixes.rex = byte,
-                _ => {
-                    prefixes.rex = rex;
-                    return Ok((prefixes, byte));
-                }
-            }
-        }
-    }
-
-    /// Bit 3, the register's highest bit, from one of REX.R (2), REX.X (1) and REX.B (0).
-    fn extension(&self, bit: u8) -> u8 {
-        ((self.rex >> bit) & 1) << 3
-    }
-}
-
+const RCX: u8 = 1;
 const RBX: u8 = 3;
 const RSP: u8 = 4;
 const RBP: u8 = 5;
@@ -193,82 +20,113 @@ const ES: u8 = 0;
 const SS: u8 = 2;
 const DS: u8 = 3;
 
-impl Insn {
-    /// An instruction that uses no memory yet.
-    fn new(prefixes: &Prefixes, bits: u32, opcode: u8) -> Self {
-        // The lowest bit of most opcodes selects between bytes and the operand size.
-        let operand_size = match (bits, prefixes.operand_size) {
-            _ if opcode & 1 == 0 => 1,
-            (64, _) if prefixes.rex & 8 != 0 => 8,
-            (16, true) | (32 | 64, false) => 4,
-            _ => 2,
-        };
-        Self {
-            length: 0,
-            access: 0,
-            memory_size: operand_size,
-            segment: prefixes.segment.unwrap_or(DS),
-            operation: Mov,
-            base: NONE,
-            index: NONE,
-            scale: 1,
-            address_size: match (bits, prefixes.address_size) {
-                (64, false) => 8,
-                (16, true) | (32, false) | (64, true) => 4,
-                _ => 2,
-            },
-            code_size: match bits {
-                64 => 8,
-                32 => 4,
-                _ => 2,
-            },
-            reg: 0,
-            high: 0,
-            register_size: operand_size,
-            immediate_source: 0,
-            memory_source: 0,
-            repeat: ONCE,
-            bit_string: 0,
-            reserved: [0; 7],
-            displacement: 0,
-            immediate: 0,
+/// The instruction as far as it is decoded.
+struct Decoder<'a> {
+    bytes: &'a [u8],
+    next: usize,
+    /// Prefixes: operand size, address size, LOCK, and the last of 40-4F.
+    narrow: bool,
+    other_addresses: bool,
+    lock: bool,
+    rex: u8,
+    /// No override of the segment so far.
+    default_segment: bool,
+    insn: Insn,
+}
+
+impl Decoder<'_> {
+    fn byte(&mut self) -> Result<u8, i32> {
+        let byte = self.bytes.get(self.next).copied();
+        self.next += 1;
+        if self.next > 15 { Err(EINVAL) } else { byte.ok_or(ENODATA) }
+    }
+
+    /// A little-endian number of 1, 2, 4 or 8 bytes, sign-extended.
+    fn number(&mut self, size: u8) -> Result<u64, i32> {
+        let mut value = 0;
+        for position in 0..size {
+            value |= u64::from(self.byte()?) << (8 * position);
+        }
+        Ok(sign_extend(value, size))
+    }
+
+    /// An immediate operand as the second one: never more than four bytes.
+    fn immediate(&mut self, size: u8) -> Result<(), i32> {
+        self.insn.immediate = self.number(size.min(4))?;
+        self.insn.immediate_source = 1;
+        Ok(())
+    }
+
+    /// Reads all prefixes and the first byte of the opcode.
+    fn prefixes(&mut self) -> Result<u8, i32> {
+        let long = self.insn.code_size == 8;
+        loop {
+            let byte = self.byte()?;
+            match byte {
+                0x66 => self.narrow = true,
+                0x67 => self.other_addresses = true,
+                0xf0 => self.lock = true,
+                0xf2 => self.insn.repeat = REPNE,
+                0xf3 => self.insn.repeat = REP,
+                // ES, CS, SS, DS have no effect in 64-bit mode.
+                0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 => {
+                    if !long || byte >= 0x64 {
+                        self.insn.segment = if byte >= 0x64 { byte & 7 } else { (byte >> 3) & 3 };
+                        self.default_segment = false;
+                    }
+                }
+                0x40..=0x4f if long => {}
+                _ => return Ok(byte),
+            }
+            // Only a REX prefix directly in front of the opcode counts.
+            self.rex = if long && byte & 0xf0 == 0x40 { byte } else { 0 };
         }
     }
 
-    fn operate(&mut self, operation: Operation, access: u8) {
-        self.operation = operation;
-        self.access = access;
+    /// Bit 3, the register's highest bit, from one of REX.R (2), REX.X (1) and REX.B (0).
+    fn extension(&self, bit: u8) -> u8 {
+        ((self.rex >> bit) & 1) << 3
+    }
+
+    /// Sizes of operands and addresses; the lowest bit of most opcodes is 0 for bytes.
+    fn sizes(&mut self, bytes: bool) {
+        let insn = &mut self.insn;
+        insn.memory_size = match insn.code_size {
+            _ if bytes => 1,
+            8 if self.rex & 8 != 0 => 8,
+            2 => 2 << u8::from(self.narrow),
+            _ => 4 >> u8::from(self.narrow),
+        };
+        insn.register_size = insn.memory_size;
+        insn.address_size = match insn.code_size {
+            2 => 2 << u8::from(self.other_addresses),
+            size => size >> u8::from(self.other_addresses),
+        };
     }
 
     /// Decodes the ModRM byte with what belongs to it. The result is its middle field.
-    fn modrm(&mut self, bytes: &mut Bytes, prefixes: &Prefixes) -> Result<u8, i32> {
-        let modrm = bytes.byte()?;
+    fn modrm(&mut self) -> Result<u8, i32> {
+        let modrm = self.byte()?;
         let (mode, reg, rm) = (modrm >> 6, (modrm >> 3) & 7, modrm & 7);
         if mode == 3 {
             // Two registers.
             return Err(EINVAL);
         }
-        self.set_register(reg, prefixes);
-        if self.address_size == 2 {
-            self.address_16(bytes, mode, rm)?;
-        } else {
-            self.address_32(bytes, prefixes, mode, rm)?;
-        }
-        if prefixes.segment.is_none() && matches!(self.base, RSP | RBP) {
-            self.segment = SS;
+        let high = self.insn.register_size == 1 && self.rex == 0 && reg >= 4;
+        self.insn.high = u8::from(high);
+        self.insn.reg = if high { reg - 4 } else { reg | self.extension(2) };
+        let size =
+            if self.insn.address_size == 2 { self.address_16(mode, rm) } else { self.address_32(mode, rm)? };
+        self.insn.displacement = self.number(size)? as i64;
+        if self.default_segment && matches!(self.insn.base, RSP | RBP) {
+            self.insn.segment = SS;
         }
         Ok(reg)
     }
 
-    fn set_register(&mut self, reg: u8, prefixes: &Prefixes) {
-        let high = self.register_size == 1 && prefixes.rex == 0 && reg >= 4;
-        self.high = u8::from(high);
-        self.reg = if high { reg - 4 } else { reg | prefixes.extension(2) };
-    }
-
-    /// The eight address forms of 16-bit code.
-    fn address_16(&mut self, bytes: &mut Bytes, mode: u8, rm: u8) -> Result<(), i32> {
-        (self.base, self.index) = match rm {
+    /// The eight address forms of 16-bit code. The result is the size of the displacement.
+    fn address_16(&mut self, mode: u8, rm: u8) -> u8 {
+        (self.insn.base, self.insn.index) = match rm {
             0 => (RBX, RSI),
             1 => (RBX, RDI),
             2 => (RBP, RSI),
@@ -279,226 +137,218 @@ impl Insn {
             6 => (RBP, NONE),
             _ => (RBX, NONE),
         };
-        self.displacement = match mode {
-            0 if rm != 6 => 0,
-            1 => bytes.number(1)?,
-            _ => bytes.number(2)?,
-        };
-        Ok(())
+        if mode == 0 && rm == 6 { 2 } else { mode }
     }
 
     /// The address forms of 32-bit and 64-bit code.
-    fn address_32(&mut self, bytes: &mut Bytes, prefixes: &Prefixes, mode: u8, rm: u8) -> Result<(), i32> {
+    fn address_32(&mut self, mode: u8, rm: u8) -> Result<u8, i32> {
         let mut base = rm;
         if rm == RSP {
-            let sib = bytes.byte()?;
+            let sib = self.byte()?;
             base = sib & 7;
-            self.scale = 1 << (sib >> 6);
-            let index = ((sib >> 3) & 7) | prefixes.extension(1);
+            self.insn.scale = 1 << (sib >> 6);
+            let index = ((sib >> 3) & 7) | self.extension(1);
             if index != RSP {
-                self.index = index;
+                self.insn.index = index;
             }
         }
-        self.base = base | prefixes.extension(0);
+        self.insn.base = base | self.extension(0);
         if mode == 0 && base == RBP {
             // No base but four bytes; without a SIB byte in 64-bit mode, relative to RIP.
-            self.base = if rm == RBP && self.code_size == 8 { RIP } else { NONE };
+            self.insn.base = if rm == RBP && self.insn.code_size == 8 { RIP } else { NONE };
+            return Ok(4);
         }
-        self.displacement = match mode {
-            1 => bytes.number(1)?,
-            0 if base != RBP => 0,
-            _ => bytes.number(4)?,
-        };
+        Ok([0, 1, 4, 0][usize::from(mode & 3)])
+    }
+
+    /// The operation, and what it does with memory.
+    fn set(&mut self, operation: Operation, access: u8) -> Result<(), i32> {
+        self.insn.operation = operation;
+        self.insn.access = access;
         Ok(())
+    }
+
+    /// Memory is the first operand, a register the second.
+    fn store(&mut self, operation: Operation, access: u8) -> Result<(), i32> {
+        self.modrm()?;
+        self.set(operation, access)
+    }
+
+    /// A register is the first operand, memory the second.
+    fn load(&mut self, operation: Operation) -> Result<(), i32> {
+        self.modrm()?;
+        self.insn.memory_source = 1;
+        self.set(operation, READS)
     }
 
     /// A string instruction: `register` addresses the operand and advances.
-    fn string(&mut self, prefixes: &Prefixes, register: u8, access: u8) {
-        self.base = register;
+    fn string(&mut self, register: u8, operation: Operation, access: u8) -> Result<(), i32> {
+        self.insn.base = register;
         if register == RDI {
-            self.segment = ES;
+            self.insn.segment = ES;
         }
-        self.access = access | STRING;
-        self.repeat = prefixes.repeat;
+        self.insn.memory_source = u8::from(access & READS != 0);
+        self.set(operation, access | STRING)
     }
 
     /// The opcodes of one byte.
-    fn one_byte(&mut self, bytes: &mut Bytes, prefixes: &Prefixes, opcode: u8) -> Result<(), i32> {
-        let arithmetic = |number: u8| match number & 7 {
-            0 => Add,
-            1 => Or,
-            2 => Adc,
-            3 => Sbb,
-            4 => And,
-            5 => Sub,
-            6 => Xor,
-            _ => Cmp,
-        };
-        let size = self.memory_size;
+    fn one_byte(&mut self, opcode: u8) -> Result<(), i32> {
+        let size = self.insn.memory_size;
         match opcode {
-            // ADD, OR, ADC, SBB, AND, SUB, XOR, CMP with a register.
-            0x00..=0x3f if opcode & 7 < 4 => {
-                self.modrm(bytes, prefixes)?;
-                self.memory_source = (opcode >> 1) & 1;
-                let operation = arithmetic(opcode >> 3);
-                let writes = operation != Cmp && self.memory_source == 0;
-                self.operate(operation, if writes { READS | WRITES } else { READS });
+            // ADD, OR, ADC, SBB, AND, SUB, XOR, CMP: with a register, and with an immediate operand.
+            0x00..=0x3f if opcode & 7 < 2 => self.store(arithmetic(opcode >> 3).0, arithmetic(opcode >> 3).1),
+            0x00..=0x3f if opcode & 7 < 4 => self.load(arithmetic(opcode >> 3).0),
+            0x80 | 0x81 | 0x83 => {
+                let (operation, access) = arithmetic(self.modrm()?);
+                self.immediate(if opcode == 0x83 { 1 } else { size })?;
+                self.set(operation, access)
             }
             // MOVSXD.
-            0x63 if self.code_size == 8 && size != 2 => {
-                self.memory_size = 4;
-                self.modrm(bytes, prefixes)?;
-                self.memory_source = 1;
-                self.operate(MovSigned, READS);
+            0x63 if self.insn.code_size == 8 && size != 2 => {
+                self.insn.memory_size = 4;
+                self.load(MovSigned)
             }
-            0x6c | 0x6d => {
-                self.memory_size = size.min(4);
-                self.string(prefixes, RDI, PORT_IN);
+            // IMUL with three operands.
+            0x69 | 0x6b => {
+                self.load(Imul)?;
+                self.immediate(if opcode == 0x6b { 1 } else { size })
             }
-            0x6e | 0x6f => {
-                self.memory_size = size.min(4);
-                self.string(prefixes, RSI, PORT_OUT);
+            // INS, OUTS.
+            0x6c..=0x6f => {
+                self.insn.memory_size = size.min(4);
+                if opcode < 0x6e { self.string(RDI, Mov, PORT_IN) } else { self.string(RSI, Mov, PORT_OUT) }
             }
-            // The eight operations with an immediate operand.
-            0x80 | 0x81 | 0x83 => {
-                let operation = arithmetic(self.modrm(bytes, prefixes)?);
-                self.immediate = bytes.immediate(if opcode == 0x83 { 1 } else { size })?;
-                self.immediate_source = 1;
-                self.operate(operation, if operation == Cmp { READS } else { READS | WRITES });
-            }
-            0x84 | 0x85 => {
-                self.modrm(bytes, prefixes)?;
-                self.operate(Test, READS);
-            }
-            0x86 | 0x87 => {
-                self.modrm(bytes, prefixes)?;
-                self.operate(Xchg, READS | WRITES);
-            }
-            0x88..=0x8b => {
-                self.modrm(bytes, prefixes)?;
-                self.memory_source = (opcode >> 1) & 1;
-                self.operate(Mov, if self.memory_source == 1 { READS } else { WRITES });
-            }
+            0x84 | 0x85 => self.store(Test, READS),
+            0x86 | 0x87 => self.store(Xchg, READS | WRITES),
+            0x88 | 0x89 => self.store(Mov, WRITES),
+            0x8a | 0x8b => self.load(Mov),
             // MOV between the accumulator and an absolute address.
             0xa0..=0xa3 => {
-                self.displacement = bytes.number(self.address_size)?;
-                self.memory_source = u8::from(opcode < 0xa2);
-                self.operate(Mov, if self.memory_source == 1 { READS } else { WRITES });
+                self.insn.displacement = self.number(self.insn.address_size)? as i64;
+                self.insn.memory_source = u8::from(opcode < 0xa2);
+                self.set(Mov, if opcode < 0xa2 { READS } else { WRITES })
             }
-            0xa4 | 0xa5 => {
-                self.memory_source = 1;
-                self.string(prefixes, RSI, READS | WRITES | COPIES);
-            }
-            0xaa | 0xab => self.string(prefixes, RDI, WRITES),
-            0xac | 0xad => {
-                self.memory_source = 1;
-                self.string(prefixes, RSI, READS);
-            }
-            0xae | 0xaf => {
-                self.memory_source = 1;
-                self.string(prefixes, RDI, READS);
-                self.operation = Cmp;
-            }
-            0xc6 | 0xc7 => {
-                if self.modrm(bytes, prefixes)? != 0 {
-                    return Err(EINVAL);
+            // MOVS, STOS, LODS, SCAS.
+            0xa4 | 0xa5 => self.string(RSI, Mov, READS | WRITES | COPIES),
+            0xaa | 0xab => self.string(RDI, Mov, WRITES),
+            0xac | 0xad => self.string(RSI, Mov, READS),
+            0xae | 0xaf => self.string(RDI, Cmp, READS),
+            // Rotations and shifts by an immediate number, by one, and by CL.
+            0xc0 | 0xc1 | 0xd0..=0xd3 => {
+                let kinds = [Rol, Ror, Rcl, Rcr, Shl, Shr, Shl, Sar];
+                let operation = kinds[usize::from(self.modrm()? & 7)];
+                match opcode {
+                    0xc0 | 0xc1 => self.immediate(1)?,
+                    0xd0 | 0xd1 => (self.insn.immediate, self.insn.immediate_source) = (1, 1),
+                    _ => (self.insn.reg, self.insn.high, self.insn.register_size) = (RCX, 0, 1),
                 }
-                self.immediate = bytes.immediate(size)?;
-                self.immediate_source = 1;
-                self.operate(Mov, WRITES);
+                self.set(operation, READS | WRITES)
             }
-            0xf6 | 0xf7 => match self.modrm(bytes, prefixes)? {
-                0 => {
-                    self.immediate = bytes.immediate(size)?;
-                    self.immediate_source = 1;
-                    self.operate(Test, READS);
-                }
-                2 => self.operate(Not, READS | WRITES),
-                3 => self.operate(Neg, READS | WRITES),
-                _ => return Err(EINVAL),
+            // MOV, TEST, NOT, NEG, INC, DEC.
+            0xc6 | 0xc7 | 0xf6 | 0xf7 | 0xfe | 0xff => match (opcode & 0xfe, self.modrm()?) {
+                (0xc6, 0) => self.immediate(size).and(self.set(Mov, WRITES)),
+                (0xf6, 0) => self.immediate(size).and(self.set(Test, READS)),
+                (0xf6, 2) => self.set(Not, READS | WRITES),
+                (0xf6, 3) => self.set(Neg, READS | WRITES),
+                (0xfe, 0) => self.set(Inc, READS | WRITES),
+                (0xfe, 1) => self.set(Dec, READS | WRITES),
+                _ => Err(EINVAL),
             },
-            0xfe | 0xff => match self.modrm(bytes, prefixes)? {
-                0 => self.operate(Inc, READS | WRITES),
-                1 => self.operate(Dec, READS | WRITES),
-                _ => return Err(EINVAL),
-            },
-            _ => return Err(EINVAL),
+            _ => Err(EINVAL),
         }
-        Ok(())
     }
 
     /// The opcodes that follow 0F.
-    fn two_bytes(&mut self, bytes: &mut Bytes, prefixes: &Prefixes, opcode: u8) -> Result<(), i32> {
-        let bit_operation = |number: u8| match number & 3 {
-            0 => (Bt, READS),
-            1 => (Bts, READS | WRITES),
-            2 => (Btr, READS | WRITES),
-            _ => (Btc, READS | WRITES),
-        };
+    fn two_bytes(&mut self, opcode: u8) -> Result<(), i32> {
+        // Of CMOVcc and SETcc.
+        let condition = u64::from(opcode & 0xf);
         match opcode {
-            0xb0 | 0xb1 => {
-                self.modrm(bytes, prefixes)?;
-                self.operate(Cmpxchg, READS | WRITES);
+            0x40..=0x4f => {
+                self.insn.immediate = condition;
+                self.load(Cmov)
             }
-            0xc0 | 0xc1 => {
-                self.modrm(bytes, prefixes)?;
-                self.operate(Xadd, READS | WRITES);
+            0x90..=0x9f => {
+                self.insn.immediate = condition;
+                self.insn.memory_size = 1;
+                self.store(Set, WRITES)
             }
-            // BT, BTS, BTR, BTC with a bit number in a register.
+            0xaf => self.load(Imul),
+            0xb0 | 0xb1 => self.store(Cmpxchg, READS | WRITES),
+            0xc0 | 0xc1 => self.store(Xadd, READS | WRITES),
+            // BT, BTS, BTR, BTC with a bit number in a register, and with an immediate one.
             0xa3 | 0xab | 0xb3 | 0xbb => {
-                self.modrm(bytes, prefixes)?;
-                self.bit_string = 1;
+                self.insn.bit_string = 1;
                 let (operation, access) = bit_operation(opcode >> 3);
-                self.operate(operation, access);
+                self.store(operation, access)
             }
-            // The same with an immediate one.
-            0xba => {
-                let number = self.modrm(bytes, prefixes)?;
-                if number < 4 {
-                    return Err(EINVAL);
+            0xba => match self.modrm()? {
+                number @ 4.. => {
+                    let (operation, access) = bit_operation(number);
+                    self.immediate(1)?;
+                    self.set(operation, access)
                 }
-                self.immediate = bytes.immediate(1)?;
-                self.immediate_source = 1;
-                let (operation, access) = bit_operation(number);
-                self.operate(operation, access);
-            }
+                _ => Err(EINVAL),
+            },
             // MOVZX, MOVSX: the lowest bit is the size of the memory.
             0xb6 | 0xb7 | 0xbe | 0xbf => {
-                self.memory_size = 1 << (opcode & 1);
-                self.modrm(bytes, prefixes)?;
-                self.memory_source = 1;
-                self.operate(if opcode < 0xb8 { Mov } else { MovSigned }, READS);
+                self.insn.memory_size = 1 << (opcode & 1);
+                self.load(if opcode < 0xb8 { Mov } else { MovSigned })
             }
-            _ => return Err(EINVAL),
+            _ => Err(EINVAL),
         }
-        Ok(())
     }
+}
+
+/// The eight operations that opcodes number, and what they do with memory as their first operand.
+fn arithmetic(number: u8) -> (Operation, u8) {
+    let operation = [Add, Or, Adc, Sbb, And, Sub, Xor, Cmp][usize::from(number & 7)];
+    (operation, if operation == Cmp { READS } else { READS | WRITES })
+}
+
+/// The four bit operations.
+fn bit_operation(number: u8) -> (Operation, u8) {
+    let operation = [Bt, Bts, Btr, Btc][usize::from(number & 3)];
+    (operation, if operation == Bt { READS } else { READS | WRITES })
 }
 
 /// Decodes the instruction that `bytes` start with, in code of 16, 32 or 64 `bits`.
 ///
 /// Errors: [`ENODATA`] if it does not end within `bytes`, [`EINVAL`] if it is not known here.
 pub fn decode(bytes: &[u8], bits: u32) -> Result<Insn, i32> {
-    let mut bytes = Bytes { bytes, next: 0 };
-    let (prefixes, opcode) = Prefixes::read(&mut bytes, bits)?;
-    let mut insn;
+    let code_size = match bits {
+        64 => 8,
+        32 => 4,
+        _ => 2,
+    };
+    let insn = Insn { segment: DS, base: NONE, index: NONE, scale: 1, code_size, ..Insn::default() };
+    let mut decoder = Decoder {
+        bytes,
+        next: 0,
+        narrow: false,
+        other_addresses: false,
+        lock: false,
+        rex: 0,
+        default_segment: true,
+        insn,
+    };
+    let opcode = decoder.prefixes()?;
     if opcode == 0x0f {
-        let opcode = bytes.byte()?;
-        // Of these opcodes 0 means a byte register only in CMPXCHG and XADD.
-        let sized = if matches!(opcode, 0xb0 | 0xc0) { 0 } else { 1 };
-        insn = Insn::new(&prefixes, bits, sized);
-        insn.two_bytes(&mut bytes, &prefixes, opcode)?;
+        let opcode = decoder.byte()?;
+        decoder.sizes(matches!(opcode, 0xb0 | 0xc0));
+        decoder.two_bytes(opcode)?;
     } else {
-        insn = Insn::new(&prefixes, bits, opcode);
-        insn.one_byte(&mut bytes, &prefixes, opcode)?;
+        decoder.sizes(opcode & 1 == 0);
+        decoder.one_byte(opcode)?;
     }
-    // LOCK is for read-modify-write of memory; anything else is #UD.
-    let lockable = insn.access & (READS | WRITES | STRING) == READS | WRITES;
-    if bytes.next > 15 || (prefixes.lock && !lockable) {
-        return Err(EINVAL);
+    let mut insn = decoder.insn;
+    insn.length = decoder.next as u8;
+    if insn.access & STRING == 0 {
+        insn.repeat = ONCE;
     }
-    insn.length = bytes.next as u8;
-    Ok(insn)
+    // LOCK is for read-modify-write of memory, but no shift; anything else is #UD.
+    let shift = matches!(insn.operation, Rol | Ror | Rcl | Rcr | Shl | Shr | Sar);
+    let lockable = insn.access & (READS | WRITES | STRING) == READS | WRITES && !shift;
+    if decoder.lock && !lockable { Err(EINVAL) } else { Ok(insn) }
 }
 
 /// See `core.h`.

@@ -4,7 +4,7 @@
 //! The C files read and write memory, these functions everything else. Flags that an instruction leaves
 //! undefined are cleared.
 
-use crate::decode::{COPIES, Insn, NONE, ONCE, Operation, REP, RIP, STRING, WRITES};
+use crate::insn::{COPIES, Insn, NONE, ONCE, Operation, REP, RIP, STRING, WRITES};
 
 const CF: u64 = 1 << 0;
 const PF: u64 = 1 << 2;
@@ -155,14 +155,56 @@ fn subtract(left: u64, right: u64, borrow: u64, size: u8) -> (u64, u64) {
     (difference, result_flags(difference, size) | carry_flags(borrows, overflow, size))
 }
 
+/// Rotates or shifts, one bit at a time. The result, the flags that change, and their values.
+fn shift(operation: Operation, value: u64, count: u64, carry: u64, size: u8) -> (u64, u64, u64) {
+    use Operation::*;
+    let top = u32::from(size) * 8 - 1;
+    let (mut value, mut carry, mut changed, mut overflow) = (value, carry, 0, 0);
+    for _ in 0..count {
+        let (low, high) = (value & 1, (value >> top) & 1);
+        let (out, next) = match operation {
+            Rol => (high, value << 1 | high),
+            Rcl => (high, value << 1 | carry),
+            Shl => (high, value << 1),
+            Ror => (low, value >> 1 | low << top),
+            Rcr => (low, value >> 1 | carry << top),
+            Shr => (low, value >> 1),
+            _ => (low, value >> 1 | high << top),
+        };
+        value = next & mask(size);
+        carry = out;
+        // The sign has changed in the last step.
+        overflow = ((value >> top) & 1) ^ high;
+        changed = if matches!(operation, Shl | Shr | Sar) { STATUS } else { CF | OF };
+    }
+    (value, changed, result_flags(value, size) | (carry * CF) | (overflow * OF))
+}
+
+/// Whether the condition of this number holds, as in Jcc.
+fn condition(flags: u64, number: u64) -> bool {
+    let less = (flags & SF != 0) != (flags & OF != 0);
+    let holds = match (number >> 1) & 7 {
+        0 => flags & OF != 0,
+        1 => flags & CF != 0,
+        2 => flags & ZF != 0,
+        3 => flags & (CF | ZF) != 0,
+        4 => flags & SF != 0,
+        5 => flags & PF != 0,
+        6 => less,
+        _ => less || flags & ZF != 0,
+    };
+    holds != (number & 1 != 0)
+}
+
 /// Carries the instruction out, except for memory: `memory` was read there, the result is to be written.
-pub fn execute(insn: &Insn, registers: &mut Registers, memory: u64) -> u64 {
+#[unsafe(no_mangle)]
+pub extern "C" fn yakvm_execute(insn: &Insn, registers: &mut Registers, memory: u64) -> u64 {
     use Operation::*;
     let size = insn.memory_size.clamp(1, 8);
     let memory = memory & mask(size);
     let register = registers.operand(insn);
     let source = if insn.immediate_source != 0 { insn.immediate & mask(size) } else { register };
-    let (left, right) = if insn.memory_source != 0 { (register, memory) } else { (memory, source) };
+    let (left, right) = if insn.memory_source != 0 { (source, memory) } else { (memory, source) };
     let carry = registers.rflags & CF;
     // Bit operations take the number within the operand.
     let bit = 1 << (right & (u64::from(size) * 8 - 1));
@@ -204,6 +246,18 @@ pub fn execute(insn: &Insn, registers: &mut Registers, memory: u64) -> u64 {
         Bts => (left | bit, CF, tested),
         Btr => (left & !bit, CF, tested),
         Btc => (left ^ bit, CF, tested),
+        Imul => {
+            let product =
+                i128::from(sign_extend(left, size) as i64) * i128::from(sign_extend(right, size) as i64);
+            let fits = sign_extend(product as u64, size) as i64;
+            (product as u64, STATUS, if i128::from(fits) == product { 0 } else { CF | OF })
+        }
+        Cmov => (if condition(registers.rflags, insn.immediate) { right } else { left }, 0, 0),
+        Set => (u64::from(condition(registers.rflags, insn.immediate)), 0, 0),
+        Rol | Ror | Rcl | Rcr | Shl | Shr | Sar => {
+            let count = right & if size == 8 { 63 } else { 31 };
+            shift(insn.operation, left, count, carry, size)
+        }
     };
     registers.set_status(changed, flags);
     // Memory into a register; with MOVS into memory, with CMP nowhere.
@@ -219,7 +273,8 @@ pub fn execute(insn: &Insn, registers: &mut Registers, memory: u64) -> u64 {
 }
 
 /// The operand's offset in its segment; with `destination`, that of ES:rDI.
-pub fn offset(insn: &Insn, registers: &Registers, destination: bool) -> u64 {
+#[unsafe(no_mangle)]
+pub extern "C" fn yakvm_offset(insn: &Insn, registers: &Registers, destination: bool) -> u64 {
     if destination {
         return registers.get(RDI, insn.address_size);
     }
@@ -241,7 +296,8 @@ pub fn offset(insn: &Insn, registers: &Registers, destination: bool) -> u64 {
 }
 
 /// How many elements string I/O can move at once, at most `limit`.
-pub fn elements(insn: &Insn, registers: &Registers, linear: u64, limit: u32) -> u32 {
+#[unsafe(no_mangle)]
+pub extern "C" fn yakvm_elements(insn: &Insn, registers: &Registers, linear: u64, limit: u32) -> u32 {
     let count = if insn.repeat == ONCE { 1 } else { registers.get(RCX, insn.address_size) };
     if registers.rflags & DF != 0 {
         return count.min(1) as u32;
@@ -251,25 +307,7 @@ pub fn elements(insn: &Insn, registers: &Registers, linear: u64, limit: u32) -> 
     count.min(in_page.clamp(1, PAGE)).min(u64::from(limit.max(1))) as u32
 }
 
-/// See `core.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn yakvm_execute(insn: &Insn, registers: &mut Registers, memory: u64) -> u64 {
-    execute(insn, registers, memory)
-}
-
-/// See `core.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn yakvm_offset(insn: &Insn, registers: &Registers, destination: bool) -> u64 {
-    offset(insn, registers, destination)
-}
-
-/// See `core.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn yakvm_elements(insn: &Insn, registers: &Registers, linear: u64, limit: u32) -> u32 {
-    elements(insn, registers, linear, limit)
-}
-
-/// See `core.h`.
+/// Counts `elements` of string I/O; none if rCX was 0 from the start.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_advance(insn: &Insn, registers: &mut Registers, elements: u32) {
     registers.advance(insn, elements);

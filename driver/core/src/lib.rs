@@ -14,6 +14,7 @@ pub mod control;
 pub mod cpuid;
 pub mod decode;
 pub mod execute;
+pub mod insn;
 pub mod msr;
 pub mod paging;
 pub mod segment;

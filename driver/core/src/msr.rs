@@ -81,63 +81,20 @@ static MSRS: [Msr; 20] = [
     msr(0xc001_0114, FIXED, 0, 0, 0x18),
 ];
 
-/// The value that a write stores, or `EINVAL` where it raises #GP.
-pub fn check(
-    index: u32,
-    value: u64,
-    before: u64,
-    cr0: u64,
-    limits: &Limits,
-    from_guest: bool,
-) -> Result<u64, i32> {
-    let allowed = match index {
-        LSTAR | CSTAR | FS_BASE | GS_BASE | KERNEL_GS_BASE => canonical(value),
-        TSC_AUX => value >> 32 == 0,
-        // Each byte is a memory type: UC, WC, WT, WP, WB or UC-.
-        PAT => value.to_le_bytes().iter().all(|kind| matches!(kind, 0 | 1 | 4..=7)),
-        // LME is fixed while paging is on.
-        MSR_EFER => {
-            let changed = (value ^ before) & EFER_LME != 0;
-            value & !limits.efer == 0 && !(from_guest && changed && cr0 & CR0_PG != 0)
-        }
-        _ => true,
-    };
-    if !allowed {
-        return Err(EINVAL);
-    }
-    Ok(match index {
-        // Made canonical, as a processor of AMD does.
-        SYSENTER_ESP | SYSENTER_EIP => ((value as i64) << 16 >> 16) as u64,
-        SFMASK => value & 0xffff_ffff,
-        // LMA follows CR0.PG.
-        MSR_EFER => value & !EFER_LMA | before & EFER_LMA,
-        _ => value,
-    })
-}
-
-/// See `core.h`.
+/// The n-th MSR: whether there is one.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_msr_at(n: u32, msr: &mut Msr) -> bool {
-    let found = MSRS.get(n as usize);
-    if let Some(found) = found {
-        *msr = *found;
-    }
-    found.is_some()
+    MSRS.get(n as usize).inspect(|found| *msr = **found).is_some()
 }
 
-/// See `core.h`.
+/// The position of an MSR, or `ENOENT`.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_msr_find(index: u32, msr: &mut Msr) -> i32 {
-    for (position, candidate) in MSRS.iter().enumerate() {
-        if candidate.index == index {
-            *msr = *candidate;
-            return position as i32;
-        }
-    }
-    ENOENT
+    let position = MSRS.iter().position(|candidate| candidate.index == index);
+    position.filter(|n| yakvm_msr_at(*n as u32, msr)).map_or(ENOENT, |n| n as i32)
 }
 
-/// See `core.h`.
+/// The value that a write stores, in `value`; or `EINVAL` where it raises #GP.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_msr_check(
     index: u32,
@@ -147,11 +104,26 @@ pub extern "C" fn yakvm_msr_check(
     limits: &Limits,
     from_guest: bool,
 ) -> i32 {
-    match check(index, *value, before, cr0, limits, from_guest) {
-        Ok(stored) => {
-            *value = stored;
-            0
+    let written = *value;
+    let allowed = match index {
+        LSTAR | CSTAR | FS_BASE | GS_BASE | KERNEL_GS_BASE => canonical(written),
+        TSC_AUX => written >> 32 == 0,
+        // Each byte is a memory type: UC, WC, WT, WP, WB or UC-.
+        PAT => written.to_le_bytes().iter().all(|kind| matches!(kind, 0 | 1 | 4..=7)),
+        // LME is fixed while paging is on.
+        MSR_EFER => {
+            let changed = (written ^ before) & EFER_LME != 0;
+            written & !limits.efer == 0 && !(from_guest && changed && cr0 & CR0_PG != 0)
         }
-        Err(error) => error,
-    }
+        _ => true,
+    };
+    *value = match index {
+        // Made canonical, as a processor of AMD does.
+        SYSENTER_ESP | SYSENTER_EIP => ((written as i64) << 16 >> 16) as u64,
+        SFMASK => written & 0xffff_ffff,
+        // LMA follows CR0.PG.
+        MSR_EFER => written & !EFER_LMA | before & EFER_LMA,
+        _ => written,
+    };
+    if allowed { 0 } else { EINVAL }
 }

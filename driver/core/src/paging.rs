@@ -3,8 +3,8 @@
 //!
 //! The C files read and write tables; these functions say where the next entry is and what is in it.
 
-use crate::EFAULT;
 use crate::control::*;
+use crate::{EFAULT, EINVAL};
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
@@ -38,59 +38,52 @@ pub struct Walk {
     pub entry_size: u32,
     /// Of the page fault, if there is one.
     pub error_code: u32,
-    linear: u64,
-    cr0: u64,
-    cr4: u64,
-    efer: u64,
-    rflags: u64,
+    /// The address to translate.
+    pub linear: u64,
+    /// Registers of the guest.
+    pub cr0: u64,
+    /// See [`Walk::cr0`].
+    pub cr3: u64,
+    /// See [`Walk::cr0`].
+    pub cr4: u64,
+    /// See [`Walk::cr0`].
+    pub efer: u64,
+    /// See [`Walk::cr0`].
+    pub rflags: u64,
+    /// A set of [`WRITE`], [`FAULT_USER`] and [`FETCH`].
+    pub access: u32,
+    /// Bits of a physical address.
+    pub physical_bits: u32,
     /// Of WRITABLE, USER and the complement of NO_EXECUTE: what all entries so far allow.
     allowed: u64,
-    access: u32,
     level: u32,
-    physical_bits: u32,
-    /// 1 at the end if the page tables allow the supervisor to write.
+    /// 1 at the end if the page tables allow to write.
     pub writable: u32,
 }
-const _: () = assert!(size_of::<Walk>() == 80);
+const _: () = assert!(size_of::<Walk>() == 88);
 
 impl Walk {
-    /// Starts a translation. Error: `linear` is not canonical in long mode.
-    pub fn begin(
-        sregs: &Sregs,
-        rflags: u64,
-        linear: u64,
-        access: u32,
-        physical_bits: u32,
-    ) -> Result<Self, i32> {
-        let &Sregs { cr0, cr3, cr4, efer, .. } = sregs;
-        let mut walk = Self {
-            linear,
-            cr0,
-            cr4,
-            efer,
-            rflags,
-            allowed: WRITABLE | USER | NO_EXECUTE,
-            access,
-            physical_bits,
-            ..Self::default()
-        };
-        if efer & EFER_LMA != 0 {
-            if !canonical(linear) {
-                return Err(EFAULT);
+    fn begin(&mut self) -> i32 {
+        self.allowed = WRITABLE | USER | NO_EXECUTE;
+        self.error_code = 0;
+        if self.efer & EFER_LMA != 0 {
+            if !canonical(self.linear) {
+                return EINVAL;
             }
-            walk.table(4, 8, cr3 & ADDRESS);
-        } else {
-            walk.linear &= 0xffff_ffff;
-            if cr0 & CR0_PG == 0 {
-                walk.gpa = walk.linear;
-                walk.writable = 1;
-            } else if cr4 & CR4_PAE != 0 {
-                walk.table(3, 8, cr3 & 0xffff_ffe0);
-            } else {
-                walk.table(2, 4, cr3 & 0xffff_f000);
-            }
+            self.table(4, 8, self.cr3 & ADDRESS);
+            return 0;
         }
-        Ok(walk)
+        self.linear &= 0xffff_ffff;
+        if self.cr0 & CR0_PG == 0 {
+            self.gpa = self.linear;
+            self.entry_size = 0;
+            self.writable = 1;
+        } else if self.cr4 & CR4_PAE != 0 {
+            self.table(3, 8, self.cr3 & 0xffff_ffe0);
+        } else {
+            self.table(2, 4, self.cr3 & 0xffff_f000);
+        }
+        0
     }
 
     /// The address bits below those that select an entry of this level.
@@ -189,26 +182,13 @@ impl Walk {
     }
 }
 
-/// See `core.h`.
+/// Starts the translation of `walk.linear`; `EINVAL` if that is not canonical.
 #[unsafe(no_mangle)]
-pub extern "C" fn yakvm_walk_begin(
-    walk: &mut Walk,
-    sregs: &Sregs,
-    rflags: u64,
-    linear: u64,
-    access: u32,
-    physical_bits: u32,
-) -> i32 {
-    match Walk::begin(sregs, rflags, linear, access, physical_bits) {
-        Ok(begun) => {
-            *walk = begun;
-            0
-        }
-        Err(error) => error,
-    }
+pub extern "C" fn yakvm_walk_begin(walk: &mut Walk) -> i32 {
+    walk.begin()
 }
 
-/// See `core.h`.
+/// Continues with the entry that was read; `EFAULT` for a page fault.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_walk_step(walk: &mut Walk, entry: u64) -> i32 {
     walk.step(entry).err().unwrap_or(0)

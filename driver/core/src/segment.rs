@@ -50,10 +50,11 @@ pub const GS: u32 = 5;
 pub const TR: u32 = 9;
 
 /// The form of the VMCB, which has no "unusable": such a segment is not present there.
-pub fn to_vmcb(segment: &Segment) -> VmcbSegment {
+#[unsafe(no_mangle)]
+pub extern "C" fn yakvm_segment_to_vmcb(segment: &Segment, vmcb: &mut VmcbSegment) {
     let bit = |value: u8, position: u32| u16::from(value & 1) << position;
     let present = segment.present & u8::from(segment.unusable == 0);
-    VmcbSegment {
+    *vmcb = VmcbSegment {
         selector: segment.selector,
         attributes: u16::from(segment.kind & 0xf)
             | bit(segment.s, 4)
@@ -65,13 +66,14 @@ pub fn to_vmcb(segment: &Segment) -> VmcbSegment {
             | bit(segment.g, 11),
         limit: segment.limit,
         base: segment.base,
-    }
+    };
 }
 
 /// The form of the KVM API, in which an Intel processor, too, accepts what an AMD processor leaves.
-pub fn from_vmcb(vmcb: &VmcbSegment, name: u32, cpl: u8) -> Segment {
+#[unsafe(no_mangle)]
+pub extern "C" fn yakvm_segment_from_vmcb(vmcb: &VmcbSegment, name: u32, cpl: u8, segment: &mut Segment) {
     let bit = |position: u32| ((vmcb.attributes >> position) & 1) as u8;
-    let mut segment = Segment {
+    *segment = Segment {
         base: vmcb.base,
         limit: vmcb.limit,
         selector: vmcb.selector,
@@ -99,17 +101,4 @@ pub fn from_vmcb(vmcb: &VmcbSegment, name: u32, cpl: u8) -> Segment {
         0..=GS if name != CS => segment.kind |= segment.present,
         _ => {}
     }
-    segment
-}
-
-/// See `core.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn yakvm_segment_to_vmcb(segment: &Segment, vmcb: &mut VmcbSegment) {
-    *vmcb = to_vmcb(segment);
-}
-
-/// See `core.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn yakvm_segment_from_vmcb(vmcb: &VmcbSegment, name: u32, cpl: u8, segment: &mut Segment) {
-    *segment = from_vmcb(vmcb, name, cpl);
 }

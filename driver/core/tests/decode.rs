@@ -6,7 +6,8 @@ mod random;
 
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use random::Random;
-use yakvm_core::decode::{self, Insn, NONE, Operation, RIP, decode};
+use yakvm_core::decode::decode;
+use yakvm_core::insn::{self, Insn, NONE, Operation, RIP};
 use yakvm_core::{EINVAL, ENODATA};
 
 fn iced(bytes: &[u8], bits: u32) -> (Instruction, DecoderError) {
@@ -42,6 +43,46 @@ fn operation(mnemonic: Mnemonic) -> Option<(Operation, bool)> {
         Mnemonic::Bts => (Bts, true),
         Mnemonic::Btr => (Btr, true),
         Mnemonic::Btc => (Btc, true),
+        Mnemonic::Imul => (Imul, false),
+        Mnemonic::Rol => (Rol, true),
+        Mnemonic::Ror => (Ror, true),
+        Mnemonic::Rcl => (Rcl, true),
+        Mnemonic::Rcr => (Rcr, true),
+        Mnemonic::Shl | Mnemonic::Sal => (Shl, true),
+        Mnemonic::Shr => (Shr, true),
+        Mnemonic::Sar => (Sar, true),
+        Mnemonic::Cmovo
+        | Mnemonic::Cmovno
+        | Mnemonic::Cmovb
+        | Mnemonic::Cmovae
+        | Mnemonic::Cmove
+        | Mnemonic::Cmovne
+        | Mnemonic::Cmovbe
+        | Mnemonic::Cmova
+        | Mnemonic::Cmovs
+        | Mnemonic::Cmovns
+        | Mnemonic::Cmovp
+        | Mnemonic::Cmovnp
+        | Mnemonic::Cmovl
+        | Mnemonic::Cmovge
+        | Mnemonic::Cmovle
+        | Mnemonic::Cmovg => (Cmov, false),
+        Mnemonic::Seto
+        | Mnemonic::Setno
+        | Mnemonic::Setb
+        | Mnemonic::Setae
+        | Mnemonic::Sete
+        | Mnemonic::Setne
+        | Mnemonic::Setbe
+        | Mnemonic::Seta
+        | Mnemonic::Sets
+        | Mnemonic::Setns
+        | Mnemonic::Setp
+        | Mnemonic::Setnp
+        | Mnemonic::Setl
+        | Mnemonic::Setge
+        | Mnemonic::Setle
+        | Mnemonic::Setg => (Set, true),
         Mnemonic::Movsb | Mnemonic::Movsw | Mnemonic::Movsd | Mnemonic::Movsq => (Mov, true),
         Mnemonic::Stosb | Mnemonic::Stosw | Mnemonic::Stosd | Mnemonic::Stosq => (Mov, true),
         Mnemonic::Lodsb | Mnemonic::Lodsw | Mnemonic::Lodsd | Mnemonic::Lodsq => (Mov, false),
@@ -62,7 +103,7 @@ fn is_memory(kind: OpKind) -> bool {
 }
 
 /// Forms of known mnemonics that the decoder refuses: moves of segment, control and debug registers, SSE's MOVSD,
-/// MOVSXD with 16 bits (it differs between vendors), and the second encodings of group 1 and of TEST.
+/// MOVSXD with 16 bits (it differs between vendors), IMUL with two results, and the second encodings of group 1 and of TEST.
 fn is_left_out(instruction: &Instruction, opcode: &[u8]) -> bool {
     let system = (0..instruction.op_count()).any(|operand| {
         let register = instruction.op_register(operand);
@@ -70,6 +111,7 @@ fn is_left_out(instruction: &Instruction, opcode: &[u8]) -> bool {
     });
     system
         || opcode[0] == 0x82
+        || (matches!(opcode[0], 0xf6 | 0xf7) && instruction.mnemonic() == Mnemonic::Imul)
         || (matches!(opcode[0], 0xf6 | 0xf7) && opcode[1] >> 3 & 7 == 1)
         || (opcode[0] == 0x63 && instruction.op0_register().size() == 2)
 }
@@ -101,14 +143,14 @@ fn compare(ours: &Insn, theirs: &Instruction, bits: u32) {
     let ports = matches!(opcode_of(theirs), 'i' | 'o');
     let copies = kinds.iter().filter(|kind| is_memory(**kind)).count() == 2;
     let access = ours.access;
-    assert_eq!(access & decode::STRING != 0, kinds.iter().any(|kind| is_string(*kind)));
-    assert_eq!(access & decode::COPIES != 0, copies);
-    assert_eq!(access & (decode::PORT_IN | decode::PORT_OUT) != 0, ports);
+    assert_eq!(access & insn::STRING != 0, kinds.iter().any(|kind| is_string(*kind)));
+    assert_eq!(access & insn::COPIES != 0, copies);
+    assert_eq!(access & (insn::PORT_IN | insn::PORT_OUT) != 0, ports);
     if !ports {
         let writes = may_write && memory == 0 || operation == Operation::Xchg;
-        let moves = operation == Operation::Mov && memory == 0 && !copies;
-        assert_eq!(access & decode::WRITES != 0, writes);
-        assert_eq!(access & decode::READS != 0, !moves);
+        let moves = matches!(operation, Operation::Mov | Operation::Set) && memory == 0 && !copies;
+        assert_eq!(access & insn::WRITES != 0, writes);
+        assert_eq!(access & insn::READS != 0, !moves);
     }
     assert_eq!(usize::from(ours.memory_size), theirs.memory_size().size());
     address(ours, theirs, &kinds, memory);
@@ -119,7 +161,7 @@ fn compare(ours: &Insn, theirs: &Instruction, bits: u32) {
             assert_eq!(ours.high != 0, high);
             assert_eq!(ours.reg, number(register));
             assert_eq!(usize::from(ours.register_size), register.size());
-            assert_eq!(ours.immediate_source, 0);
+            assert_eq!(ours.immediate_source != 0, kinds.len() == 3);
         }
     }
     let immediate =
@@ -127,17 +169,16 @@ fn compare(ours: &Insn, theirs: &Instruction, bits: u32) {
     assert_eq!(ours.immediate_source != 0, immediate.is_some());
     if let Some(operand) = immediate {
         // Compared as far as the operand goes.
-        let bit_number =
-            matches!(operation, Operation::Bt | Operation::Bts | Operation::Btr | Operation::Btc);
-        let bits = if bit_number { 8 } else { u32::from(ours.memory_size) * 8 };
+        let short = matches!(kinds[operand], OpKind::Immediate8);
+        let bits = if short { 8 } else { u32::from(ours.memory_size) * 8 };
         let mask = u64::MAX >> (64 - bits);
         assert_eq!(ours.immediate & mask, theirs.immediate(operand as u32) & mask);
     }
-    if access & decode::STRING != 0 {
+    if access & insn::STRING != 0 {
         let repeats = theirs.has_rep_prefix() || theirs.has_repe_prefix() || theirs.has_repne_prefix();
-        assert_eq!(ours.repeat != decode::ONCE, repeats);
+        assert_eq!(ours.repeat != insn::ONCE, repeats);
         if operation == Operation::Cmp {
-            assert_eq!(ours.repeat == decode::REPNE, theirs.has_repne_prefix());
+            assert_eq!(ours.repeat == insn::REPNE, theirs.has_repne_prefix());
         }
     }
     assert_eq!(u32::from(ours.code_size) * 8, bits);

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use yakvm_core::control::{Limits, Sregs, Table};
 use yakvm_core::cpuid::Leaf;
-use yakvm_core::decode::Insn;
+
 use yakvm_core::execute::Registers;
+use yakvm_core::insn::Insn;
 use yakvm_core::msr::Msr;
 use yakvm_core::paging::Walk;
 use yakvm_core::segment::{Segment, VmcbSegment};
@@ -59,7 +60,22 @@ fn structures_are_the_same_in_c() {
         fields!(Limits, "yakvm_limits", cr4, efer, physical_bits),
         fields!(Leaf, "yakvm_cpuid_leaf", leaf, index, indexed),
         fields!(Msr, "yakvm_msr", index, vmcb_offset, kind, flags, reset),
-        fields!(Walk, "yakvm_walk", gpa, entry_size, error_code, writable),
+        fields!(
+            Walk,
+            "yakvm_walk",
+            gpa,
+            entry_size,
+            error_code,
+            linear,
+            cr0,
+            cr3,
+            cr4,
+            efer,
+            rflags,
+            access,
+            physical_bits,
+            writable
+        ),
         fields!(
             Segment, "kvm_segment", base, limit, selector, kind as "type", present, dpl, db, s, l, g, avl, unusable
         ),
