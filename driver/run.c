@@ -129,12 +129,13 @@ static int copy_linear(struct vcpu *vcpu, u64 linear, void *data, u32 count, u32
 		access |= YAKVM_WALK_USER;
 	for (; count; count -= now, linear += now, data += now) {
 		now = min_t(u32, count, PAGE_SIZE - offset_in_page(linear));
-		walk.error_code = 0;
 		error = vcpu_translate(vcpu, linear, access, &walk);
 		if (error == -EFAULT && !(access & YAKVM_WALK_FETCH)) {
 			vcpu->vmcb->save.cr2 = linear;
 			vcpu_queue_exception(vcpu, PF_VECTOR, true, walk.error_code);
 		}
+		if (error == -EINVAL)
+			vcpu_queue_exception(vcpu, GP_VECTOR, true, 0);
 		if (!error)
 			error = memory_copy(vcpu->vm, walk.gpa, data, now, write);
 		if (error)

@@ -574,21 +574,23 @@ static int set_sigmask(struct vcpu *vcpu, struct kvm_signal_mask __user *user)
 
 /* ---- address translation ---- */
 
-/* Walks the guest's page tables. -EFAULT: the access raises #PF(walk.error_code). */
+/* Walks the guest's page tables. -EFAULT: the access raises #PF(walk.error_code); -EINVAL: #GP. */
 int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, struct yakvm_walk *walk)
 {
-	struct kvm_sregs sregs;
+	struct vmcb_save_area *save = &vcpu->vmcb->save;
 	u64 entry;
 	int error;
 
-	vcpu_get_sregs(vcpu, &sregs);
-	error = yakvm_walk_begin(walk, &sregs, vcpu->regs.rflags, linear, access,
-				 vcpu->limits.physical_bits);
+	*walk = (struct yakvm_walk) {
+		.linear = linear, .cr0 = save->cr0, .cr3 = save->cr3, .cr4 = save->cr4, .efer = save->efer,
+		.rflags = vcpu->regs.rflags, .access = access, .physical_bits = vcpu->limits.physical_bits,
+	};
+	error = yakvm_walk_begin(walk);
 	while (!error && walk->entry_size) {
+		/* A table outside of memory has no entries. */
 		entry = 0;
-		error = memory_copy(vcpu->vm, walk->gpa, &entry, walk->entry_size, false);
-		if (!error)
-			error = yakvm_walk_step(walk, entry);
+		memory_copy(vcpu->vm, walk->gpa, &entry, walk->entry_size, false);
+		error = yakvm_walk_step(walk, entry);
 	}
 	return error;
 }
