@@ -778,7 +778,6 @@ static void load_debug_registers(struct vcpu *vcpu)
 static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 {
 	struct vmcb_save_area *save = &vcpu->vmcb->save;
-	bool xcr0 = save->cr4 & X86_CR4_OSXSAVE && vcpu->xcr0 != host_xcr0;
 	u32 pkru = read_pkru();
 
 	save->rax = vcpu->regs.gpr[RAX];
@@ -788,7 +787,8 @@ static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
 		switch_fpu_return();
 	load_debug_registers(vcpu);
-	if (xcr0)
+	/* Whatever CR4.OSXSAVE is: the guest may set it and read XCR0 without an exit. */
+	if (vcpu->xcr0 != host_xcr0 && host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
 
 	context_tracking_guest_enter();
@@ -798,7 +798,10 @@ static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 	if (vcpu->vmcb->control.exit_code == SVM_EXIT_EXCP_BASE + MC_VECTOR)
 		asm volatile("int $18");
 
-	if (xcr0)
+	/* QEMU does not intercept XSETBV: the guest may have changed it. */
+	if (host_xcr0)
+		vcpu->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	if (vcpu->xcr0 != host_xcr0 && host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
 	write_pkru(pkru);
 	if (hw_breakpoint_active())
