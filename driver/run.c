@@ -532,8 +532,6 @@ static int handle_db(struct vcpu *vcpu)
 
 	/* The trap after the one instruction that an NMI had to wait for. */
 	if (vcpu->nmi_step) {
-		vcpu->nmi_step = false;
-		vcpu->regs.rflags &= ~X86_EFLAGS_TF;
 		dr6 &= ~(u64)DR_STEP;
 		vcpu->dr6 &= ~(u64)DR_STEP;
 		if (!(dr6 & DR_TRAP_BITS))
@@ -822,7 +820,7 @@ static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 static int trip(struct vcpu *vcpu)
 {
 	struct svm_cpu *cpu;
-	int number;
+	int number, result;
 
 	if (signal_pending(current)) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
@@ -851,8 +849,12 @@ static int trip(struct vcpu *vcpu)
 	WRITE_ONCE(vcpu->running_on, -1);
 	local_irq_enable();	/* an interrupt that has ended the guest is taken here */
 
+	if (vcpu->nmi_step)
+		vcpu->regs.rflags &= ~X86_EFLAGS_TF;
 	delivered(vcpu);
-	return handle_exit(vcpu);
+	result = handle_exit(vcpu);
+	vcpu->nmi_step = false;
+	return result;
 }
 
 static int run_loop(struct vcpu *vcpu)
@@ -884,9 +886,8 @@ static int run_loop(struct vcpu *vcpu)
 		}
 		result = trip(vcpu);
 	} while (result > 0);
-	if (stepping || vcpu->nmi_step)
+	if (stepping)
 		vcpu->regs.rflags &= ~X86_EFLAGS_TF;
-	vcpu->nmi_step = false;
 	return result;
 }
 
