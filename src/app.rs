@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::disks::Disks;
 use self::new_machine::new_machine;
@@ -37,6 +37,7 @@ use crate::frontends::vscode::{self, VscodeError};
 use crate::frontends::{check, log};
 use crate::gdb::{GdbFrontEnd, Server};
 use crate::inspect::crash::CrashReport;
+use crate::inspect::events::unrecorded;
 use crate::inspect::{dump, report};
 use crate::kvm::HostError;
 use crate::machine::disks::DiskOrigin;
@@ -279,6 +280,12 @@ impl Run {
         let inputs = Inputs::new();
         let mut machine = make(inputs.clone(), machine_outputs)?;
         machine.recorder_mut().set_logged(settings.log.trace);
+        if settings.log.trace.interrupts
+            && let [note, ..] = unrecorded(&machine)[..]
+        {
+            tell(&format!("--trace: {note}"));
+            warn!("--trace: {note}");
+        }
         new_machine::add_symbols(&mut machine, settings)?;
         let first = explain::prepare(&mut machine, settings)?;
         let (requests, caller) = RequestQueue::new(inputs.clone());

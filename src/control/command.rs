@@ -1,5 +1,9 @@
 //! A command: its name, its description and the function that executes it.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use super::error::CommandError;
 use crate::supervisor::command_interpreter::CommandSource;
 use crate::supervisor::stopped_machine::StoppedMachine;
@@ -83,6 +87,38 @@ impl Command {
     }
 }
 
+/// The option of commands that show a view.
+const JSON: &str = "--json";
+
+/// Takes `--json` off the beginning or the end of `arguments`; true if it was there.
+pub(super) fn split_json(arguments: &str) -> (bool, &str) {
+    let arguments = arguments.trim();
+    let before = |rest: &str| rest.is_empty() || rest.ends_with(char::is_whitespace);
+    let behind = |rest: &str| rest.is_empty() || rest.starts_with(char::is_whitespace);
+    match (arguments.strip_prefix(JSON), arguments.strip_suffix(JSON)) {
+        (Some(rest), _) if behind(rest) => (true, rest.trim_start()),
+        (_, Some(rest)) if before(rest) => (true, rest.trim_end()),
+        _ => (false, arguments),
+    }
+}
+
+/// `view` as text, or with `json` as a JSON value.
+pub(super) fn shown<V: fmt::Display + Serialize>(view: &V, json: bool) -> String {
+    if json { to_json(view) } else { view.to_string() }
+}
+
+/// `view` as a JSON value.
+pub(super) fn to_json(view: &impl Serialize) -> String {
+    serde_json::to_string_pretty(view).expect("keys are strings, and memory does not fail") + "\n"
+}
+
+/// For commands without further arguments: true if `arguments` are `--json`.
+pub(super) fn only_json(arguments: &str) -> Result<bool, CommandError> {
+    let (json, rest) = split_json(arguments);
+    no_more(rest)?;
+    Ok(json)
+}
+
 /// The error for an invalid argument. [`CommandError::with_usage`] adds the usage of the command.
 pub(super) fn invalid(problem: impl Into<String>) -> CommandError {
     CommandError::Arguments { problem: problem.into(), usage: String::new() }
@@ -91,4 +127,24 @@ pub(super) fn invalid(problem: impl Into<String>) -> CommandError {
 /// Checks that no argument is left in `rest`.
 pub(super) fn no_more(rest: &str) -> Result<(), CommandError> {
     if rest.is_empty() { Ok(()) } else { Err(invalid(format!("unexpected argument `{rest}`"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_asked_for_in_front_of_the_arguments_or_behind_them() {
+        for (arguments, split) in [
+            ("", (false, "")),
+            ("--json", (true, "")),
+            ("--json  0x1000", (true, "0x1000")),
+            ("diff --json", (true, "diff")),
+            ("x--json", (false, "x--json")),
+            ("--jsonx", (false, "--jsonx")),
+            ("1 --json 2", (false, "1 --json 2")),
+        ] {
+            assert_eq!(split_json(arguments), split, "{arguments}");
+        }
+    }
 }

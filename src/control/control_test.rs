@@ -6,6 +6,8 @@ mod console;
 mod documents;
 #[path = "examine_test.rs"]
 mod examine;
+#[path = "json_test.rs"]
+mod json;
 #[path = "points_test.rs"]
 mod points;
 #[path = "recorded_test.rs"]
@@ -200,6 +202,8 @@ impl StoppedMachine for FakeMachine {
     fn events(&self, most: usize) -> EventList {
         EventList::read(&self.recorder, 0, most, 1, &|_| None)
     }
+
+    fn measure_exits(&mut self, _: bool) {}
 
     fn exits(&mut self) -> ExitStatistics {
         ExitStatistics::new(&ExitCounts::default(), None, Duration::from_secs(1), &self.recorder, 0)
@@ -403,7 +407,7 @@ fn help_lists_every_command() {
     let all = run(&mut real_mode(), "help");
     assert_eq!(all, run(&mut real_mode(), ""));
     assert!(
-        all.contains("\nwalk ADDRESS                show the page-table walk of a virtual address"),
+        all.contains("\nwalk [--json] ADDRESS       show the page-table walk of a virtual address"),
         "{all}"
     );
     assert!(all.contains("[, EXPRESSION]...\n                            set a log point"), "{all}");
@@ -437,7 +441,7 @@ fn a_walk_shows_where_the_translation_fails() {
             "0x8000000000000000 is no address: its upper bits do not repeat the highest one that is \
              translated\n",
         ),
-        ("walk", "error: an address is missing; use: walk ADDRESS"),
+        ("walk", "error: an address is missing; use: walk [--json] ADDRESS"),
     ] {
         let text = run(&mut guest, line);
         assert!(text.ends_with(end), "{line}: {text}");

@@ -133,7 +133,7 @@ fn descriptor_tables_are_decoded() {
 #[test]
 fn maps_are_compared_with_those_that_were_shown_last() {
     let mut guest = long_mode();
-    let error = "error: there are no maps to compare with; `maps` or `maps save` keeps those of now; use: maps [ADDRESS|save|diff]";
+    let error = "error: there are no maps to compare with; `maps` or `maps save` keeps those of now; use: maps [--json] [ADDRESS|save|diff]";
     assert_eq!(run(&mut guest, "maps diff"), error);
     let maps = run(&mut guest, "maps");
     assert!(maps.contains("\n0000000000200000-00000000003fffff -> 000000200000     2M 2M rwxu-\n"), "{maps}");
@@ -167,8 +167,8 @@ fn memory_is_searched_and_devices_are_shown() {
             "find \"\"",
             "error: 1 to 256 bytes are searched for, and these are 0; use: find [-p] [ADDRESS LENGTH] BYTES|\"TEXT\"",
         ),
-        ("device", "error: a device is missing; `devices` lists them; use: device NAME"),
-        ("device nothing", "error: `nothing` is no device; `devices` lists them; use: device NAME"),
+        ("device", "error: a device is missing; `devices` lists them; use: device [--json] NAME"),
+        ("device nothing", "error: `nothing` is no device; `devices` lists them; use: device [--json] NAME"),
     ] {
         assert_eq!(run(&mut guest, line), wanted, "{line}");
     }

@@ -97,7 +97,7 @@ fn one_of_several_cpus_is_named() {
     assert!(crash.message().starts_with("triple fault on CPU 3; this host has already reset the registers"));
     let line =
         |number: u64| EventLine { number, event: 2, cpu: 3, times: 1, text: format!("event {number}") };
-    crash.events = EventList { lines: (1..=8).map(line).collect(), cpus: 4 };
+    crash.events = EventList { lines: (1..=8).map(line).collect(), cpus: 4, notes: Vec::new() };
     assert!(
         crash.message().ends_with(" is not known. The last events: event 5; event 6; event 7; event 8."),
         "{}",

@@ -36,6 +36,7 @@ pub struct DeviceView {
     /// Its registers in words, a line each; empty if nothing is to be said.
     pub words: Vec<String>,
     /// Its saved state; `None` if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<StateTree>,
 }
 

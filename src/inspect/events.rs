@@ -11,6 +11,7 @@ use crate::boot::Symbol;
 use crate::devices::table::TABLE;
 use crate::machine::Machine;
 use crate::machine::flight_recorder::{FlightRecorder, Occurrence, RecordedEvent};
+use crate::settings::IrqchipMode;
 
 /// Occurrences that are looked at.
 const MOST: usize = 256;
@@ -43,19 +44,34 @@ pub struct EventList {
     pub lines: Vec<EventLine>,
     /// How many CPUs the machine has.
     pub cpus: usize,
+    /// What is not among the lines, a sentence each.
+    pub notes: Vec<&'static str>,
+}
+
+/// Why [`crate::settings::IrqchipMode::Kernel`] leaves interrupts out of events, exits and `--trace`.
+pub const INTERRUPTS_OF_KVM: &str =
+    "interrupts are not shown: with --irqchip kernel KVM delivers them, and reports none";
+
+/// What is not recorded of `machine`.
+pub fn unrecorded(machine: &Machine) -> Vec<&'static str> {
+    match machine.irqchip() {
+        IrqchipMode::User => Vec::new(),
+        IrqchipMode::Kernel => vec![INTERRUPTS_OF_KVM],
+    }
 }
 
 impl EventList {
     /// The last `most` lines of `machine`.
     pub fn of(machine: &Machine, most: usize) -> EventList {
         let symbol = |address| machine.symbol_at(address);
-        EventList::read(
+        let list = EventList::read(
             machine.recorder(),
             machine.position().event,
             most,
             machine.cpu_ids().count(),
             &symbol,
-        )
+        );
+        EventList { notes: unrecorded(machine), ..list }
     }
 
     /// The last `most` lines of `recorder`, in a machine with `cpus` CPUs whose journal has had `event` events.
@@ -69,7 +85,7 @@ impl EventList {
         let events = recorder.last(MOST, event);
         let mut lines: Vec<EventLine> = groups(&events).map(|group| line(group, symbol)).collect();
         lines.drain(..lines.len().saturating_sub(most));
-        EventList { lines, cpus }
+        EventList { lines, cpus, notes: Vec::new() }
     }
 
     /// The same without the triple fault that the machine has ended with, which a report names itself; at most the
@@ -99,7 +115,10 @@ impl EventLine {
 
 impl fmt::Display for EventList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.lines.iter().try_for_each(|line| writeln!(f, "{:>12}  {}", line.position(), self.text_of(line)))
+        self.lines
+            .iter()
+            .try_for_each(|line| writeln!(f, "{:>12}  {}", line.position(), self.text_of(line)))?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::events::device_name;
+use super::hex;
 use crate::machine::exit_counts::ExitCounts;
+use crate::machine::exit_times::ExitTimes;
 use crate::machine::flight_recorder::FlightRecorder;
 
 /// Ports that are listed.
@@ -21,12 +23,25 @@ pub struct ReasonCount {
     pub count: u64,
     /// How many per second there have been in [`ExitStatistics::seconds`].
     pub per_second: f64,
+    /// What was measured of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<MeasuredExits>,
+}
+
+/// How long exits were handled, since the user has asked for it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MeasuredExits {
+    /// How many were measured.
+    pub count: u64,
+    /// The time of all of them in seconds, without that in the guest.
+    pub seconds: f64,
 }
 
 /// Accesses of one port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PortCount {
     /// The port.
+    #[serde(serialize_with = "hex::hex")]
     pub port: u16,
     /// The device that has it; `None` if none has.
     pub device: Option<String>,
@@ -49,6 +64,11 @@ pub struct ExitStatistics {
     pub seconds: f64,
     /// It began with the last look at the exits, not with the machine.
     pub since_last_look: bool,
+    /// Seconds in the guest, and in KVM on its behalf, while exits are measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest_seconds: Option<f64>,
+    /// What is not counted, a sentence each.
+    pub notes: Vec<&'static str>,
 }
 
 impl ExitStatistics {
@@ -72,6 +92,7 @@ impl ExitStatistics {
                     reason,
                     count,
                     per_second: rate(count.saturating_sub(before)),
+                    measured: None,
                 })
                 .collect(),
             emulated,
@@ -82,7 +103,21 @@ impl ExitStatistics {
                 .collect(),
             seconds,
             since_last_look: before.is_some(),
+            guest_seconds: None,
+            notes: Vec::new(),
         }
+    }
+
+    /// The same with what was measured.
+    pub fn measured(mut self, times: &ExitTimes) -> ExitStatistics {
+        self.guest_seconds = Some(times.guest().as_secs_f64());
+        for (name, count, time) in times.by_reason() {
+            let reason = self.reasons.iter_mut().find(|reason| reason.reason == name && count > 0);
+            if let Some(reason) = reason {
+                reason.measured = Some(MeasuredExits { count, seconds: time.as_secs_f64() });
+            }
+        }
+        self
     }
 }
 
@@ -90,8 +125,17 @@ impl fmt::Display for ExitStatistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since = if self.since_last_look { "since the last `exits`" } else { "since the start" };
         writeln!(f, "{} exits; rates of the {:.1} s {since}", self.total, self.seconds)?;
-        for ReasonCount { reason, count, per_second } in &self.reasons {
-            writeln!(f, "  {reason:<28} {count:>12} {per_second:>10.0}/s")?;
+        for ReasonCount { reason, count, per_second, measured } in &self.reasons {
+            write!(f, "  {reason:<28} {count:>12} {per_second:>10.0}/s")?;
+            match measured {
+                Some(MeasuredExits { count, seconds }) => {
+                    writeln!(f, " {seconds:>9.3} s {:>9.1} us each", seconds * 1e6 / (*count).max(1) as f64)?;
+                }
+                None => writeln!(f)?,
+            }
+        }
+        if let Some(seconds) = self.guest_seconds {
+            writeln!(f, "time since `exits time on`; in the guest and in KVM {seconds:.3} s")?;
         }
         if self.emulated > 0 {
             writeln!(f, "instructions emulated in place of KVM: {}", self.emulated)?;
@@ -102,7 +146,7 @@ impl fmt::Display for ExitStatistics {
         for PortCount { port, device, count } in &self.ports {
             writeln!(f, "  {port:#06x} {:<21} {count:>12}", device.as_deref().unwrap_or("unassigned"))?;
         }
-        Ok(())
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
     }
 }
 
@@ -138,5 +182,18 @@ mod tests {
         let none = ExitStatistics::new(&counts, None, Duration::ZERO, &recorder, 3);
         assert!(none.reasons.iter().all(|reason| reason.per_second == 0.0), "{none}");
         assert!(none.to_string().contains("emulated in place of KVM: 3\n"));
+        let measured = ExitStatistics {
+            reasons: vec![ReasonCount {
+                reason: "hlt",
+                count: 9,
+                per_second: 0.0,
+                measured: Some(MeasuredExits { count: 2, seconds: 0.5 }),
+            }],
+            guest_seconds: Some(1.25),
+            ..none
+        };
+        let text = measured.to_string();
+        assert!(text.contains("          0/s     0.500 s  250000.0 us each\n"), "{text}");
+        assert!(text.contains("in the guest and in KVM 1.250 s\n"), "{text}");
     }
 }

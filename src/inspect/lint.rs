@@ -20,6 +20,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::hex;
 use super::maps::Maps;
 use super::names::{Names, place};
 use crate::arch::Registers;
@@ -59,6 +60,7 @@ pub struct LintFinding {
     /// What it is about.
     pub kind: LintKind,
     /// Where it is: a virtual address.
+    #[serde(serialize_with = "hex::hex")]
     pub address: u64,
     /// A sentence with the place and the remedy, without a full stop.
     pub text: String,

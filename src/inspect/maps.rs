@@ -11,6 +11,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::hex;
 use super::mappings::{MOST_ENTRIES, MappedPage, each_page_at_most};
 use super::names::Names;
 use crate::arch::flags::{CR4_PSE, EFER_NXE};
@@ -54,10 +55,13 @@ pub struct PageAttributes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MapRange {
     /// Its first virtual address.
+    #[serde(serialize_with = "hex::hex")]
     pub start: u64,
     /// Its last virtual address.
+    #[serde(serialize_with = "hex::hex")]
     pub last: u64,
     /// The guest-physical address of `start`.
+    #[serde(serialize_with = "hex::hex")]
     pub physical: u64,
     /// Size of its pages in bytes.
     pub page_size: u64,
@@ -73,10 +77,12 @@ pub struct Maps {
     /// False if paging is off: there are no ranges then.
     pub has_paging: bool,
     /// CR3; 0 if paging is off.
+    #[serde(serialize_with = "hex::hex")]
     pub cr3: u64,
     /// The ranges, ascending.
     pub ranges: Vec<MapRange>,
     /// Where reading has stopped because of a limit; `None` if everything was read.
+    #[serde(serialize_with = "hex::optional")]
     pub stopped_at: Option<u64>,
 }
 
@@ -88,10 +94,12 @@ pub struct DescribedMaps {
     /// As [`Maps::has_paging`].
     pub has_paging: bool,
     /// CR3.
+    #[serde(serialize_with = "hex::hex")]
     pub cr3: u64,
     /// The ranges.
     pub ranges: Vec<DescribedRange>,
     /// As [`Maps::stopped_at`].
+    #[serde(serialize_with = "hex::optional")]
     pub stopped_at: Option<u64>,
 }
 

@@ -17,6 +17,7 @@ pub mod find;
 pub mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod hex;
 pub mod hexdump;
 mod interrupt_frame;
 pub mod lint;
@@ -40,3 +41,4 @@ pub(crate) mod testing;
 pub mod translate;
 pub mod values;
 pub mod waking;
+pub mod walk;

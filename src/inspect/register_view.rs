@@ -3,10 +3,13 @@
 //! Manual: Intel SDM volume 3A, "System Architecture Overview", "Debug, Branch Profile, TSC, and Intel Resource Director
 //! Technology Features"; volume 4, "Model-Specific Registers".
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use super::hex;
+use super::report_json::{Hex, RegistersJson};
 use crate::arch::bit_names::{CR0, CR4, DR6, DR7, EFER, EFLAGS, MXCSR, set_bits};
 use crate::arch::paging::Paging;
 use crate::arch::{DebugRegisters, ExtendedRegisters, Mode, Registers, SegmentRegister};
@@ -45,15 +48,18 @@ const MEMORY_TYPES: [&str; 8] = ["UC", "WC", "?", "?", "WT", "WP", "WB", "UC-"];
 #[derive(Clone, Debug, Serialize)]
 pub struct RegisterView {
     /// General, control and segment registers.
+    #[serde(serialize_with = "integer")]
     pub registers: Registers,
     /// Mode, width and ring: `64-bit mode, ring 0, 4-level paging`.
     pub mode: String,
     /// Debug registers, if the host reports them.
+    #[serde(serialize_with = "debug")]
     pub debug: Option<DebugRegisters>,
     /// Model-specific registers that the host reports, by name.
+    #[serde(serialize_with = "hex::named")]
     pub msrs: Vec<(&'static str, u64)>,
     /// x87 and SSE registers.
-    #[serde(skip)]
+    #[serde(serialize_with = "vectors")]
     extended: Box<ExtendedRegisters>,
 }
 
@@ -183,6 +189,31 @@ impl fmt::Display for RegisterView {
         self.write_msrs(f)?;
         self.write_extended(f)
     }
+}
+
+/// The general, control and segment registers, as in a crash report.
+fn integer<S: Serializer>(registers: &Registers, serializer: S) -> Result<S::Ok, S::Error> {
+    RegistersJson(*registers).serialize(serializer)
+}
+
+fn debug<S: Serializer>(debug: &Option<DebugRegisters>, serializer: S) -> Result<S::Ok, S::Error> {
+    let named = debug.map(|debug| {
+        let [dr0, dr1, dr2, dr3] = debug.addresses;
+        let all =
+            [("dr0", dr0), ("dr1", dr1), ("dr2", dr2), ("dr3", dr3), ("dr6", debug.dr6), ("dr7", debug.dr7)];
+        BTreeMap::from(all.map(|(name, value)| (name, Hex(value))))
+    });
+    named.serialize(serializer)
+}
+
+/// The x87 and SSE registers by their names.
+fn vectors<S: Serializer>(area: &ExtendedRegisters, serializer: S) -> Result<S::Ok, S::Error> {
+    let control = [("fcw", FCW, 2), ("fsw", FSW, 2), ("mxcsr", MXCSR_AT, 4)];
+    let control = control.into_iter().map(|(name, at, size)| (name.to_owned(), at, size));
+    let x87 = (0..8).map(|number| (format!("st{number}"), STACK + SLOT * number, 10));
+    let sse = (0..16).map(|number| (format!("xmm{number}"), XMM + SLOT * number, 16));
+    let all = control.chain(x87).chain(sse);
+    serializer.collect_map(all.map(|(name, at, size)| (name, format!("{:#x}", value(area, at, size)))))
 }
 
 /// Mode, ring and paging in words.

@@ -57,6 +57,7 @@ fn null_write() -> CrashReport {
         events: EventList {
             lines: vec![EventLine { number: 7, event: 2, cpu: 1, times: 1, text: "hlt".to_owned() }],
             cpus: 2,
+            notes: Vec::new(),
         },
     }
 }

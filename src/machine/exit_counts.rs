@@ -3,7 +3,7 @@
 use crate::kvm::VmExit;
 
 /// Number of reasons.
-const REASONS: usize = 10;
+pub(super) const REASONS: usize = 10;
 
 /// Exits of all CPUs since the machine was created, across resets. Writes to a port that KVM coalesces count each,
 /// although many of them share one exit.
@@ -11,7 +11,7 @@ const REASONS: usize = 10;
 pub struct ExitCounts([u64; REASONS]);
 
 /// The reasons in words, in the order of their indices.
-const NAMES: [&str; REASONS] = [
+pub(super) const NAMES: [&str; REASONS] = [
     "port writes",
     "port reads",
     "memory and MSR writes",
@@ -26,7 +26,7 @@ const NAMES: [&str; REASONS] = [
 
 /// Index of the reason for an exit.
 #[inline]
-fn reason(exit: &VmExit) -> usize {
+pub(super) fn reason(exit: &VmExit) -> usize {
     match exit {
         VmExit::PortOut { .. } => 0,
         VmExit::PortIn { .. } => 1,

@@ -15,6 +15,7 @@ pub mod disks;
 mod emulation;
 mod error;
 pub mod exit_counts;
+pub mod exit_times;
 pub mod flight_recorder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -157,6 +158,7 @@ pub struct Machine {
     resets: u64,
     /// Exits of the guest, by reason.
     exit_counts: ExitCounts,
+    exit_times: Option<Box<exit_times::ExitTimes>>,
     /// What happened last.
     recorder: FlightRecorder,
     /// Instructions emulated by CPUs that a reset or a restored state has replaced.
@@ -256,6 +258,7 @@ impl Machine {
             trackers: DirtyTrackers::default(),
             resets: 0,
             exit_counts: ExitCounts::default(),
+            exit_times: None,
             recorder: FlightRecorder::default(),
             emulated_before: 0,
             pending_action: None,

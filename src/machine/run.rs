@@ -109,20 +109,29 @@ impl Machine {
     /// Takes pending inputs, runs a CPU to its next exit and handles the exit.
     #[inline]
     pub(super) fn step(&mut self, cpu: CpuId) -> Result<Next, HostError> {
-        if let Some(event) = self.pending_event()? {
-            return Ok(Next::Stop(event));
-        }
-        if self.interrupt_pending(cpu) {
-            self.deliver_interrupt(cpu)?;
-            // That may have been INIT.
-            if !self.halts_in_kernel(cpu) && !self.cpus[cpu].is_running() {
-                return Ok(Next::Run);
-            }
+        if let Some(next) = self.prepare_entry(cpu)? {
+            return Ok(next);
         }
         match self.cpus[cpu].run() {
             Ok(exit) => self.handle_exit(cpu, exit),
             Err(error) => Err(self.reason(error)),
         }
+    }
+
+    /// Takes pending inputs and delivers what waits for a CPU; something else than an entry if that comes of it.
+    #[inline]
+    pub(super) fn prepare_entry(&mut self, cpu: CpuId) -> Result<Option<Next>, HostError> {
+        if let Some(event) = self.pending_event()? {
+            return Ok(Some(Next::Stop(event)));
+        }
+        if self.interrupt_pending(cpu) {
+            self.deliver_interrupt(cpu)?;
+            // That may have been INIT.
+            if !self.halts_in_kernel(cpu) && !self.cpus[cpu].is_running() {
+                return Ok(Some(Next::Run));
+            }
+        }
+        Ok(None)
     }
 
     /// Why a CPU could not be run: memory that KVM could not read, or `error`, perhaps with that suspicion.

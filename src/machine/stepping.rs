@@ -71,12 +71,14 @@ impl Machine {
         }
         // Accesses of an instruction that was reported with another event.
         self.watchpoint_pages.take_accesses();
+        let is_measured = self.exit_times.is_some();
         loop {
             if self.watchpoint_pages.has_accesses() {
                 let event = self.complete_pending(self.current);
                 return self.with_watched_accesses(event).unwrap_or(Event::Attention);
             }
-            match self.advance() {
+            let next = if is_measured { self.advance_measured() } else { self.advance() };
+            match next {
                 Ok(Next::Run) => {}
                 Ok(Next::Stop(request @ (Event::ResetRequested | Event::StopRequested))) => {
                     let event = self.complete_pending_request(self.current, request);

@@ -23,7 +23,7 @@ use crate::boot::{FileSection, Image, NamedStack, SourcePlace, Symbol};
 use crate::inspect::backtrace::{Frame, backtrace};
 use crate::inspect::core_file::{self, CoreFileError, WrittenCore};
 use crate::inspect::crash::{Cause, CrashReport};
-use crate::inspect::events::EventList;
+use crate::inspect::events::{EventList, unrecorded};
 use crate::inspect::exits::ExitStatistics;
 use crate::inspect::report_json::{self, ReportContext};
 use crate::inspect::screen::Shot;
@@ -285,17 +285,26 @@ impl StoppedMachine for Supervisor<'_> {
         EventList::of(self.machine, most)
     }
 
+    fn measure_exits(&mut self, on: bool) {
+        self.machine.measure_exits(on);
+    }
+
     fn exits(&mut self) -> ExitStatistics {
         let (now, counts) = (Instant::now(), *self.machine.exit_counts());
         let before = self.session.exits_shown.replace((now, counts));
         let since = before.map_or(self.machine.recorder().created(), |(at, _)| at);
-        ExitStatistics::new(
+        let statistics = ExitStatistics::new(
             &counts,
             before.as_ref().map(|(_, counts)| counts),
             now.duration_since(since),
             self.machine.recorder(),
             self.machine.emulated(),
-        )
+        );
+        let statistics = ExitStatistics { notes: unrecorded(self.machine), ..statistics };
+        match self.machine.exit_times() {
+            Some(times) => statistics.measured(times),
+            None => statistics,
+        }
     }
 
     fn board_with_copies(&self) -> Result<Option<Board>, HostError> {

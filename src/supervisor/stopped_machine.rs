@@ -195,6 +195,9 @@ pub trait StoppedMachine {
     /// The last events, at most `most` lines.
     fn events(&self, most: usize) -> EventList;
 
+    /// Begins to measure how long exits take, or ends it. A machine with several CPUs measures nothing.
+    fn measure_exits(&mut self, on: bool);
+
     /// The exits so far, with rates since the last call.
     fn exits(&mut self) -> ExitStatistics;
 

@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
 
 use crate::support::console::{Client, KvmWithConsole};
 use crate::support::debugger::expect;
@@ -103,6 +104,12 @@ fn maps_of_a_guest() -> Result<(), Failed> {
         expect(&maps, part)?;
     }
     expect(&client.ask("maps diff")?, "nothing has changed\n")?;
+    let maps: Value = serde_json::from_str(&client.ask("maps --json 0xffff800000a07000")?)?;
+    let range = &maps["ranges"][0];
+    let found = [&range["start"], &range["last"], &range["physical"]];
+    if found != ["0xffff800000a07000", "0xffff800000a08fff", "0x7000"] || range["page_size"] != 4096 {
+        return Err(format!("not as the text says: {range:#}").into());
+    }
     client.send(b"quit\n")?;
     kvm.finish()?.expect_status(14).map(drop)
 }

@@ -1,6 +1,6 @@
 //! Commands for the machine as a whole, and for how it is debugged.
 
-use super::super::command::{invalid, no_more};
+use super::super::command::{invalid, no_more, only_json, shown, split_json, to_json};
 use super::super::error::CommandError;
 use super::values::number;
 use crate::devices::table::TABLE;
@@ -70,10 +70,17 @@ pub(in crate::control) fn devices(_: &mut dyn StoppedMachine, _: &str) -> Result
 }
 
 /// The devices with a line about each.
-pub(in crate::control) fn summaries(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn summaries(
+    guest: &mut dyn StoppedMachine,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let json = only_json(arguments)?;
     let copy = guest.board_with_copies()?;
     let all = device_view::devices(copy.as_ref().unwrap_or(guest.board()));
-    Ok(all.iter().map(|device| format!("{}\n", device.summary())).collect())
+    match json {
+        true => Ok(to_json(&all)),
+        false => Ok(all.iter().map(|device| format!("{}\n", device.summary())).collect()),
+    }
 }
 
 /// The registers of a device in words, and its state.
@@ -81,6 +88,7 @@ pub(in crate::control) fn device(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
+    let (json, arguments) = split_json(arguments);
     if arguments.is_empty() {
         return Err(invalid("a device is missing; `devices` lists them"));
     }
@@ -89,7 +97,7 @@ pub(in crate::control) fn device(
     let found = found.ok_or_else(|| {
         invalid(format!("`{}` is no device; `devices` lists them", arguments.escape_debug()))
     })?;
-    Ok(found.to_string())
+    Ok(shown(&found, json))
 }
 
 /// The processors of the machine.

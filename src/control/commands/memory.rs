@@ -1,14 +1,14 @@
 //! Commands that show memory: the memory map, dumps, disassembly and page-table walks.
 
-use super::super::command::{invalid, no_more};
+use super::super::command::{invalid, no_more, shown, split_json};
 use super::super::error::CommandError;
 use super::values::{count, number, symbol};
-use crate::arch::paging::{Entry, Paging, entry_bits};
 use crate::devices::lapic;
 use crate::devices::vga::{BUFFER_CELLS, TEXT_BUFFER};
 use crate::inspect::disassembly::{self, LONGEST_INSTRUCTION};
 use crate::inspect::hexdump;
 use crate::inspect::translate::read_virtual;
+use crate::inspect::walk::WalkView;
 use crate::memory::VIDEO_MEMORY;
 use crate::supervisor::stopped_machine::StoppedMachine;
 
@@ -115,87 +115,16 @@ pub(in crate::control) fn disassemble(
     Ok(text)
 }
 
-/// Names of the entries of page tables, from the last level on (Intel SDM volume 3A, "Paging").
-const ENTRY_NAMES: [&str; 5] = ["PTE", "PDE", "PDPTE", "PML4E", "PML5E"];
-
-/// Bits of entries, and their names.
-const FLAGS: [(u64, &str); 8] = [
-    (entry_bits::PRESENT, "present"),
-    (entry_bits::WRITABLE, "writable"),
-    (entry_bits::USER, "user"),
-    (entry_bits::WRITE_THROUGH, "write-through"),
-    (entry_bits::NO_CACHE, "uncached"),
-    (entry_bits::ACCESSED, "accessed"),
-    (entry_bits::DIRTY, "dirty"),
-    (entry_bits::NO_EXECUTE, "no-execute"),
-];
-
 /// The page-table walk of a virtual address.
 pub(in crate::control) fn walk(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
+    let (json, arguments) = split_json(arguments);
     if arguments.is_empty() {
         return Err(invalid("an address is missing"));
     }
     let (address, rest) = number(guest, arguments)?;
     no_more(rest)?;
-    let registers = guest.registers()?;
-    let paging = Paging::new(&registers, Paging::WIDEST);
-    let levels = paging.levels();
-    let mut text = match levels {
-        0 => "paging is off: addresses are guest-physical ones\n".to_owned(),
-        levels => format!("{levels} levels, CR3 {:#x}\n", registers.system.cr3),
-    };
-    let mut last = None;
-    let found = paging.walk(guest.memory(), address, &mut |entry| {
-        last = Some(entry);
-        text.push_str(&entry_line(&entry));
-    });
-    text.push_str(&match (found, last) {
-        (Ok(mapping), _) => {
-            let physical = mapping.physical;
-            let what = if guest.memory().is_ram(physical, 1) { "RAM" } else { "not RAM" };
-            let rights = if levels == 0 {
-                String::new()
-            } else {
-                format!(
-                    ": {}, {}, {}",
-                    if mapping.rights.write { "writable" } else { "read-only" },
-                    if mapping.rights.user { "for user and supervisor" } else { "for the supervisor" },
-                    if mapping.rights.execute { "executable" } else { "not executable" }
-                )
-            };
-            format!("{address:#x} is guest-physical {physical:#x} ({what}){rights}\n")
-        }
-        (Err(_), None) if levels < 4 => {
-            format!("{address:#x} is no address: in this mode they have 32 bits\n")
-        }
-        (Err(_), None) => format!(
-            "{address:#x} is no address: its upper bits do not repeat the highest one that is translated\n"
-        ),
-        (Err(_), Some(Entry { value: None, .. })) => {
-            format!("{address:#x} is not mapped: that table does not lie in RAM\n")
-        }
-        (Err(_), Some(Entry { value: Some(value), .. })) if value & entry_bits::PRESENT == 0 => {
-            format!("{address:#x} is not mapped: that entry is not present\n")
-        }
-        (Err(_), Some(_)) => format!("{address:#x} is not mapped: a reserved bit of that entry is set\n"),
-    });
-    Ok(text)
-}
-
-fn entry_line(entry: &Entry) -> String {
-    let index = (entry.level as usize).saturating_sub(1);
-    let name = ENTRY_NAMES.get(index).copied().unwrap_or("entry");
-    let Some(value) = entry.value else { return format!("  {name:<5} at {:#x}: not RAM\n", entry.address) };
-    let mut words: Vec<&str> =
-        FLAGS.iter().filter(|(bit, _)| value & bit != 0).map(|(_, word)| *word).collect();
-    if entry.level > 1 && value & entry_bits::LARGE != 0 {
-        words.push("large page");
-    }
-    if words.is_empty() {
-        words.push("not present");
-    }
-    format!("  {name:<5} at {:#x}: {value:#018x} {}\n", entry.address, words.join(", "))
+    Ok(shown(&WalkView::of(guest.memory(), &guest.registers()?, address), json))
 }

@@ -1,6 +1,6 @@
 //! Commands that show what the guest's page tables map.
 
-use super::super::command::{invalid, no_more};
+use super::super::command::{invalid, no_more, shown, split_json};
 use super::super::error::CommandError;
 use super::values::number;
 use crate::arch::PAGE_SIZE;
@@ -100,6 +100,7 @@ pub(in crate::control) fn maps(
     guest: &mut dyn StoppedMachine,
     arguments: &str,
 ) -> Result<String, CommandError> {
+    let (json, arguments) = split_json(arguments);
     let (registers, cpu) = (guest.registers()?, guest.selected_cpu());
     let start = match arguments {
         "" | "save" | "diff" => 0,
@@ -117,9 +118,9 @@ pub(in crate::control) fn maps(
             let before = before.ok_or_else(|| {
                 invalid("there are no maps to compare with; `maps` or `maps save` keeps those of now")
             })?;
-            MapsDiff::between(&before, &maps, guest.memory(), &GuestNames(guest)).to_string()
+            shown(&MapsDiff::between(&before, &maps, guest.memory(), &GuestNames(guest)), json)
         }
-        _ => maps.describe(guest.memory(), &GuestNames(guest)).to_string(),
+        _ => shown(&maps.describe(guest.memory(), &GuestNames(guest)), json),
     };
     if start == 0 {
         guest.session().maps.insert(cpu, maps);

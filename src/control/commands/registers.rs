@@ -1,6 +1,6 @@
 //! Commands that show and set registers.
 
-use super::super::command::{invalid, no_more};
+use super::super::command::{invalid, no_more, only_json, shown};
 use super::super::error::CommandError;
 use super::machine::heading;
 use super::values::number;
@@ -12,12 +12,18 @@ use crate::supervisor::stopped_machine::StoppedMachine;
 /// Bit 1 of RFLAGS, which is always set.
 const ALWAYS_SET: u64 = 1 << 1;
 /// All registers.
-pub(in crate::control) fn all(guest: &mut dyn StoppedMachine, _: &str) -> Result<String, CommandError> {
+pub(in crate::control) fn all(
+    guest: &mut dyn StoppedMachine,
+    arguments: &str,
+) -> Result<String, CommandError> {
+    let json = only_json(arguments)?;
     // A register that the host does not report is left out, not an error.
     let msr = |index| guest.msr(index).ok().flatten();
     let debug = guest.debug_registers().ok().flatten();
     let view = RegisterView::new(guest.registers()?, guest.extended_registers()?, debug, &msr);
-    Ok(heading(guest) + &view.to_string())
+    // JSON is one value.
+    let heading = if json { String::new() } else { heading(guest) };
+    Ok(heading + &shown(&view, json))
 }
 
 /// Sets a register.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{DescribedRange, MapRange, Maps, describer, write_limit};
+use crate::inspect::hex;
 use crate::inspect::names::Names;
 use crate::memory::GuestMemory;
 
@@ -16,8 +17,10 @@ pub struct MapsDiff {
     /// The paging modes, if they differ.
     pub modes: Option<(String, String)>,
     /// The values of CR3, if they differ.
+    #[serde(serialize_with = "hex::pair")]
     pub roots: Option<(u64, u64)>,
     /// Where reading has stopped in one of the two; nothing is said about what lies behind.
+    #[serde(serialize_with = "hex::optional")]
     pub stopped_at: Option<u64>,
 }
 

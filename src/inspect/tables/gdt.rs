@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::write_notes;
 use crate::arch::Registers;
 use crate::arch::descriptor::{self, Descriptor};
+use crate::inspect::hex;
 use crate::inspect::translate::read_virtual;
 use crate::memory::GuestMemory;
 
@@ -24,12 +25,15 @@ const SHORTEST_TSS: u32 = 0x67;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GdtView {
     /// Linear address of the table.
+    #[serde(serialize_with = "hex::hex")]
     pub base: u64,
     /// Offset of its last byte.
+    #[serde(serialize_with = "hex::hex")]
     pub limit: u16,
     /// Its descriptors, ascending.
     pub entries: Vec<GdtEntry>,
     /// Where the table is not mapped: the offset and the linear address of the first entry that cannot be read.
+    #[serde(serialize_with = "hex::pair")]
     pub unmapped: Option<(u64, u64)>,
     /// What is wrong with the table itself.
     pub notes: Vec<String>,
@@ -39,6 +43,7 @@ pub struct GdtView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GdtEntry {
     /// Its offset in the table, the selector of ring 0.
+    #[serde(serialize_with = "hex::hex")]
     pub selector: u64,
     /// What it is: `64-bit code`.
     pub kind: String,
@@ -47,8 +52,10 @@ pub struct GdtEntry {
     /// It is code or data, not a system segment.
     pub is_memory: bool,
     /// Base address.
+    #[serde(serialize_with = "hex::hex")]
     pub base: u64,
     /// Offset of the segment's last byte.
+    #[serde(serialize_with = "hex::hex")]
     pub limit: u32,
     /// It is present.
     pub present: bool,

@@ -13,6 +13,7 @@ use crate::arch::{Mode, Registers};
 use crate::boot::is_rescue_gate;
 use crate::inspect::fault::delivery::handler_segment_problem;
 use crate::inspect::fault::name;
+use crate::inspect::hex;
 use crate::inspect::names::{Names, place};
 use crate::inspect::translate::read_virtual;
 use crate::memory::GuestMemory;
@@ -26,12 +27,15 @@ const EXCEPTIONS: u8 = 32;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IdtView {
     /// Linear address of the table.
+    #[serde(serialize_with = "hex::hex")]
     pub base: u64,
     /// Offset of its last byte.
+    #[serde(serialize_with = "hex::hex")]
     pub limit: u16,
     /// Its entries, by their vectors.
     pub entries: Vec<IdtEntry>,
     /// Where the table is not mapped: the vector and the linear address of the first entry that cannot be read.
+    #[serde(serialize_with = "hex::pair")]
     pub unmapped: Option<(u8, u64)>,
 }
 
@@ -43,6 +47,7 @@ pub struct IdtEntry {
     /// What it says, in a line.
     pub text: String,
     /// The linear address of the handler, in a gate that is present and leads to one.
+    #[serde(serialize_with = "hex::optional")]
     pub handler: Option<u64>,
     /// Index of its stack in the interrupt stack table; 0 for none.
     pub ist: u8,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::is_writable;
 use crate::arch::Registers;
 use crate::arch::paging::Paging;
+use crate::inspect::hex;
 use crate::inspect::names::{Names, place};
 use crate::inspect::translate::read_virtual;
 use crate::inspect::values::load;
@@ -33,10 +34,13 @@ const WHOLE_BITMAP: u32 = 8192;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TssView {
     /// What TR holds: its selector.
+    #[serde(serialize_with = "hex::hex")]
     pub selector: u16,
     /// Linear address.
+    #[serde(serialize_with = "hex::hex")]
     pub base: u64,
     /// Offset of its last byte.
+    #[serde(serialize_with = "hex::hex")]
     pub limit: u32,
     /// Width of its format in bits: 16, 32 or 64; 0 if TR holds none.
     pub width: u8,
@@ -54,8 +58,10 @@ pub struct TaskStack {
     /// `RSP0`, `IST1`, `ESP0`.
     pub name: String,
     /// The stack's selector; `None` in the 64-bit format.
+    #[serde(serialize_with = "hex::optional")]
     pub selector: Option<u16>,
     /// The stack pointer; 0 if it is not set.
+    #[serde(serialize_with = "hex::hex")]
     pub pointer: u64,
     /// `pointer` with the symbol it lies in.
     pub place: String,

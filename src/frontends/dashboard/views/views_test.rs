@@ -141,7 +141,7 @@ fn the_last_events_are_shown_and_scrolled_back() {
         times: 1,
         text: format!("event {number}"),
     };
-    next.events = EventList { lines: (1..=50).map(line).collect(), cpus: 1 };
+    next.events = EventList { lines: (1..=50).map(line).collect(), cpus: 1, notes: Vec::new() };
     state.take_sample(next, Instant::now());
     (state.choice.focus, state.choice.tab) = (Pane::Events, Pane::Events);
     let shown = rows(&drawn(&state, &serial(), 80, 24));
