@@ -3,17 +3,16 @@
 //! Everything here follows from the file and from where it was loaded; what only a run shows is the matter of the
 //! views of a stopped machine. Each search has a limit, so that any file takes a bounded time.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, Register};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 use serde::Serialize;
 
 use super::names::{Names, place};
+use super::red_zone::{FINDING, RedZoneSearch};
 use crate::boot::{Image, LoadedGuest, code_ranges, has_debug_info, has_symbols, is_elf, writable_code};
 use crate::settings::BootKind;
 
 /// Most bytes of code that are decoded.
 const MOST_CODE: u64 = 4 << 20;
-/// Bytes below RSP that a function may use without moving it (System V ABI for x86-64, "The Stack Frame").
-const RED_ZONE: u64 = 128;
 /// Bytes of a boot sector that are code; a partition table follows.
 const BOOT_CODE: usize = 440;
 const SECTOR: usize = 512;
@@ -85,11 +84,7 @@ pub fn file_lints(image: &dyn Image, loaded: &LoadedGuest, names: &dyn Names) ->
     if code.takes_interrupts
         && let Some(address) = code.below_rsp
     {
-        let text = format!(
-            "code at {} uses memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with \
-             -mno-red-zone",
-            place(names, address.wrapping_add(bias))
-        );
+        let text = format!("code at {} uses {FINDING}", place(names, address.wrapping_add(bias)));
         add("red-zone", FileLintLevel::Warning, text);
     }
     if let Some(address) = code.vector_register {
@@ -148,12 +143,12 @@ impl Code {
 
     fn decode(&mut self, bytes: &[u8], address: u64) {
         let mut decoder = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE);
-        let mut instruction = Instruction::default();
+        let (mut instruction, mut search) = (Instruction::default(), RedZoneSearch::default());
         while decoder.can_decode() {
             decoder.decode_out(&mut instruction);
             self.takes_interrupts |=
                 matches!(instruction.mnemonic(), Mnemonic::Lidt | Mnemonic::Iretq | Mnemonic::Iretd);
-            if self.below_rsp.is_none() && is_below_rsp(&instruction) {
+            if search.next(&instruction) && self.below_rsp.is_none() {
                 self.below_rsp = Some(instruction.ip());
             }
             if self.vector_register.is_none() && has_vector_register(&instruction) {
@@ -161,16 +156,6 @@ impl Code {
             }
         }
     }
-}
-
-/// True if the instruction accesses the red zone. `lea` computes an address only, and a probe of the stack reaches
-/// further down.
-fn is_below_rsp(instruction: &Instruction) -> bool {
-    let below = (instruction.memory_displacement64()).wrapping_neg();
-    instruction.memory_base() == Register::RSP
-        && instruction.memory_index() == Register::None
-        && (1..=RED_ZONE).contains(&below)
-        && !matches!(instruction.mnemonic(), Mnemonic::Lea | Mnemonic::Nop | Mnemonic::INVALID)
 }
 
 fn has_vector_register(instruction: &Instruction) -> bool {

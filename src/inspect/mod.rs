@@ -28,6 +28,7 @@ mod operands;
 pub mod picture;
 pub mod plain_instruction;
 mod prologue;
+mod red_zone;
 mod refused;
 pub mod register_view;
 pub mod report;

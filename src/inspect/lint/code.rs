@@ -3,7 +3,7 @@
 //! Code is decoded from the beginning of each section, and from each gate on along jumps and calls that name their
 //! targets. Both are estimates: what is reported was decoded, but not all code is found.
 //!
-//! System V ABI for x86-64, "The Stack Frame" (red zone); Intel SDM volume 1, "FXSAVE and FXRSTOR Instructions".
+//! Manual: Intel SDM volume 1, "FXSAVE and FXRSTOR Instructions".
 
 use std::collections::BTreeSet;
 
@@ -15,6 +15,7 @@ use iced_x86::{
 use super::{Guest, LintKind, LintReport};
 use crate::arch::Mode;
 use crate::inspect::disassembly::LONGEST_INSTRUCTION;
+use crate::inspect::red_zone::{FINDING, RedZoneSearch};
 use crate::inspect::tables::{IdtEntry, IdtView};
 use crate::inspect::translate::read_virtual;
 
@@ -42,69 +43,6 @@ pub(super) fn check(guest: &Guest<'_>, report: &mut LintReport) {
     vector_registers(guest, &handlers, report);
 }
 
-/// What is known of the frame of the function that is being decoded.
-#[derive(Default)]
-struct Frame {
-    /// The last instruction was `push rbp`.
-    pushed: bool,
-    /// With a frame pointer: how far RSP has been below it at most.
-    depth: Option<u64>,
-    /// The function is known to use the red zone.
-    found: bool,
-}
-
-impl Frame {
-    /// Goes on by an instruction; true if it is the first of its function that uses memory below RSP.
-    fn next(&mut self, instruction: &Instruction) -> bool {
-        let uses = !self.found && self.is_below(instruction);
-        self.found |= uses;
-        let (first, second) = (instruction.op0_register(), instruction.op1_register());
-        let pushed = std::mem::take(&mut self.pushed);
-        let grown = match instruction.mnemonic() {
-            Mnemonic::Push if first == Register::RBP && self.depth.is_none() => {
-                self.pushed = true;
-                0
-            }
-            Mnemonic::Mov if pushed && first == Register::RBP && second == Register::RSP => {
-                *self = Frame { depth: Some(0), ..Frame::default() };
-                0
-            }
-            Mnemonic::Push => 8,
-            Mnemonic::Sub if first == Register::RSP => match instruction.op1_kind() {
-                OpKind::Immediate8to64 | OpKind::Immediate32to64 => instruction.immediate(1),
-                _ => u64::MAX,
-            },
-            // An unknown distance, as of all that computes RSP.
-            Mnemonic::And | Mnemonic::Lea | Mnemonic::Add | Mnemonic::Mov if first == Register::RSP => {
-                u64::MAX
-            }
-            Mnemonic::Ret => {
-                *self = Frame::default();
-                0
-            }
-            _ => 0,
-        };
-        self.depth = self.depth.map(|depth| depth.saturating_add(grown));
-        uses
-    }
-
-    /// True if an operand of the instruction lies below RSP.
-    fn is_below(&self, instruction: &Instruction) -> bool {
-        let is_access = (0..instruction.op_count())
-            .any(|operand| instruction.op_kind(operand) == OpKind::Memory)
-            && !matches!(instruction.mnemonic(), Mnemonic::Lea | Mnemonic::Nop);
-        let below = (instruction.memory_displacement64() as i64).checked_neg().filter(|below| *below > 0);
-        let (Some(below), true) = (below, is_access && instruction.memory_index() == Register::None) else {
-            return false;
-        };
-        match instruction.memory_base() {
-            Register::RSP => true,
-            Register::RBP => self.depth.is_some_and(|depth| below as u64 > depth),
-            _ => false,
-        }
-    }
-}
-
 fn red_zone(guest: &Guest<'_>, report: &mut LintReport) {
     let (mut found, mut functions, mut left) = (Vec::new(), BTreeSet::new(), MOST_CODE);
     for section in guest.names.sections().iter().filter(|section| section.executable) {
@@ -120,12 +58,10 @@ fn red_zone(guest: &Guest<'_>, report: &mut LintReport) {
         let mut bytes = vec![0; length as usize];
         let read = read_virtual(guest.memory, guest.registers, section.range.start, &mut bytes);
         let mut decoder = Decoder::with_ip(64, &bytes[..read], section.range.start, DecoderOptions::NONE);
-        let mut frame = Frame::default();
+        let mut search = RedZoneSearch::default();
         while decoder.can_decode() {
             let instruction = decoder.decode();
-            if instruction.is_invalid() {
-                frame = Frame::default();
-            } else if frame.next(&instruction) {
+            if search.next(&instruction) {
                 let function = guest.names.symbol_at(instruction.ip()).map(|symbol| symbol.name);
                 if functions.insert(function.clone()) {
                     found.push((instruction.ip(), function));
@@ -147,10 +83,7 @@ fn red_zone(guest: &Guest<'_>, report: &mut LintReport) {
         more => format!(" and {more} more functions"),
     };
     let verb = if found.len() == 1 { "uses" } else { "use" };
-    let text = format!(
-        "{}{more} {verb} memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with -mno-red-zone",
-        named.join(", ")
-    );
+    let text = format!("{}{more} {verb} {FINDING}", named.join(", "));
     report.add(LintKind::RedZone, *first, text);
 }
 
