@@ -216,16 +216,6 @@ pub fn others() -> Vec<Trial> {
             ran.expect_status(4)?.expect_err("before the end of segment 0")?;
             Ok(())
         }),
-        test("inspect_warns_of_code_that_interrupts_break", || {
-            let looks_wrong = |name: &str| Kvm::new().arg("inspect").arg(crate::support::guest(name)).run();
-            let ran = looks_wrong("red-zone");
-            let warning = "(leaf) uses memory below RSP (the red zone), which an interrupt in ring 0 overwrites: build with \
-                           -mno-red-zone\n";
-            ran.expect_status(0)?.check(ran.out.contains(warning), "the warning")?;
-            let ran = looks_wrong("timer");
-            ran.expect_status(0)?.check(!ran.out.contains("looks wrong"), "no warning")?;
-            Ok(())
-        }),
         test("inspect_describes_a_guest_to_programs", || {
             let higher_half = crate::support::guest("higher-half");
             let ran = Kvm::new().arg("inspect").arg(higher_half).args(["--json", "--", "--json"]).run();

@@ -56,6 +56,7 @@ mod key_table;
 mod keyboard;
 mod lifetime;
 mod limine;
+mod lints;
 mod linux_kernels;
 mod lldb;
 mod log;
@@ -192,6 +193,7 @@ fn main() {
     independent.extend(shared_output::trials());
     independent.extend(uart::trials());
     independent.extend(views::trials());
+    independent.extend(lints::trials());
     independent.extend(vscode::trials());
     independent.extend(qemu_options::trials());
     independent.extend(readme::trials());
