@@ -593,6 +593,10 @@ static int handle_exit(struct vcpu *vcpu)
 		return handle_dr(vcpu, code - SVM_EXIT_READ_DR0, false);
 	case SVM_EXIT_WRITE_DR0 ... SVM_EXIT_WRITE_DR7:
 		return handle_dr(vcpu, code - SVM_EXIT_WRITE_DR0, true);
+	case SVM_EXIT_WRITE_CR4:	/* it may set OSXSAVE: executed again, with the guest's XCR0 */
+		vmcb_intercept(vcpu, INTERCEPT_CR4_WRITE, false);
+		vcpu->may_xsave = true;
+		return 1;
 	case SVM_EXIT_WRITE_CR8:
 		return handle_cr8_write(vcpu);
 	case SVM_EXIT_INVD:
