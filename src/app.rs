@@ -1,6 +1,7 @@
 //! One run of the program, from its arguments to its exit status.
 
 mod at_exit;
+mod coverage;
 mod crash_files;
 mod dashboard;
 mod disks;

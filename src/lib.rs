@@ -10,6 +10,7 @@ pub mod arch;
 pub mod bios;
 pub mod boot;
 pub mod control;
+pub mod coverage;
 pub mod debug_server;
 pub mod devices;
 pub mod emulate;

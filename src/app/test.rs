@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use super::coverage::Coverage;
 use super::failure_status::boot_status;
 use super::new_machine::{
     add_symbols, boot_options, find_protocol, memory_size, needs_framebuffer, open_guest,
@@ -51,17 +52,31 @@ fn run_tests(settings: &Settings, spec: &TestSpec) -> Result<u8, Failure> {
         let _ = out.write_all(list(&tests, spec.format == TestFormat::Terse).as_bytes());
         return Ok(status::HALTED);
     }
+    let coverage = match &spec.coverage {
+        Some(file) => Some(Coverage::prepare(file, &guests)?),
+        None => None,
+    };
     let terminal = out.is_terminal() && !spec.no_capture;
     let mut report = report(spec.format, spec.show_output, terminal, out);
-    let plan = Plan { tests: &tests, filtered_out, settings, spec };
+    let plan = Plan {
+        tests: &tests,
+        filtered_out,
+        settings,
+        spec,
+        coverage: coverage.as_ref().map_or(&[], Coverage::guests),
+    };
     let make = |guest: usize, parts: MachineParts| {
         machine(&guests[guest], parts).map_err(|failure| GuestFailure {
             by_host: failure.status == status::HOST,
             message: failure.message,
         })
     };
-    let summary = run_all(&plan, &make, report.as_mut())
-        .map_err(|failure| Failure::new(status::HOST, failure.message))?;
+    let ran = run_all(&plan, &make, report.as_mut());
+    if let Some(coverage) = &coverage {
+        // Also of a run that has not come to its end.
+        coverage.write(spec.format)?;
+    }
+    let summary = ran.map_err(|failure| Failure::new(status::HOST, failure.message))?;
     Ok(if summary.is_success() { status::HALTED } else { FAILED })
 }
 

@@ -13,6 +13,8 @@ use super::image::Image;
 pub struct CodeRange {
     /// Its address in the file, before relocation (see [`SymbolSource`](super::SymbolSource)).
     pub address: u64,
+    /// Its physical address, as the program header has it: the same as `address` unless the file gives another one.
+    pub physical_address: u64,
     /// Its offset in the file.
     pub offset: u64,
     /// Bytes, all in the file.
@@ -25,7 +27,9 @@ impl CodeRange {
         let address = self.address.max(start);
         let end = self.address.saturating_add(self.length).min(end);
         let length = end.checked_sub(address).filter(|length| *length > 0)?;
-        Some(CodeRange { address, offset: self.offset + (address - self.address), length })
+        let skipped = address - self.address;
+        let physical_address = self.physical_address.wrapping_add(skipped);
+        Some(CodeRange { address, physical_address, offset: self.offset + skipped, length })
     }
 }
 
@@ -37,6 +41,10 @@ pub fn code_ranges(image: &dyn Image) -> Vec<CodeRange> {
     let segments: Vec<CodeRange> = segments
         .map(|segment| CodeRange {
             address: segment.virtual_address,
+            physical_address: match segment.physical_address {
+                0 => segment.virtual_address,
+                address => address,
+            },
             offset: segment.offset,
             length: segment.file_size,
         })
@@ -82,9 +90,10 @@ mod tests {
 
     #[test]
     fn a_part_stays_within_its_range() {
-        let range = CodeRange { address: 0x1000, offset: 0x200, length: 0x100 };
+        let range = CodeRange { address: 0x1000, physical_address: 0x5000, offset: 0x200, length: 0x100 };
         let part = range.part(0x1010, u64::MAX);
-        assert_eq!(part, Some(CodeRange { address: 0x1010, offset: 0x210, length: 0xF0 }));
+        let expected = CodeRange { address: 0x1010, physical_address: 0x5010, offset: 0x210, length: 0xF0 };
+        assert_eq!(part, Some(expected));
         assert_eq!(range.part(0, 0x1001), Some(CodeRange { length: 1, ..range }));
         assert_eq!((range.part(0x1100, 0x2000), range.part(0, 0x1000)), (None, None));
     }

@@ -9,17 +9,22 @@
 //! | `sections` | the sections, uncompressed |
 //! | `reader` | reads them within a budget |
 //! | `call_frames` | the caller of a function by its call frame information |
+//! | `declarations` | where functions are declared |
+//! | `line_rows` | the line table as a whole |
 //!
 //! Manual: DWARF 5, sections 3.3 "Subroutine and Entry Point Entries", 6.2 "Line Number Information" and 6.4 "Call
 //! Frame Information".
 
 mod call_frames;
+mod declarations;
+mod line_rows;
 mod reader;
 mod sections;
 
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use addr2line::Context;
 use serde::Serialize;
@@ -27,6 +32,8 @@ use serde::Serialize;
 use super::image::Image;
 use call_frames::CallFrames;
 pub use call_frames::{Caller, FrameRegisters};
+pub use declarations::Declarations;
+pub use line_rows::{LineRow, LineTable};
 use reader::{BoundedReader, Budget};
 use sections::DebugSections;
 
@@ -67,6 +74,7 @@ pub struct SourceFunction {
 #[derive(Default)]
 pub struct DebugInfo {
     lines: Option<Context<BoundedReader>>,
+    dwarf: Option<Arc<gimli::Dwarf<BoundedReader>>>,
     call_frames: Option<CallFrames>,
     budget: Rc<Budget>,
     /// What the budget of a look-up is, in reads.
@@ -90,8 +98,9 @@ impl DebugInfo {
         let section = |id: gimli::SectionId| -> Result<BoundedReader, gimli::Error> {
             Ok(BoundedReader::new(sections.take(id.name()).bytes, &budget))
         };
-        let lines = gimli::Dwarf::load(section).and_then(Context::from_dwarf).ok();
-        DebugInfo { lines, call_frames: Some(call_frames), budget, reads }
+        let dwarf = gimli::Dwarf::load(section).map(Arc::new).ok();
+        let lines = dwarf.clone().and_then(|dwarf| Context::from_arc_dwarf(dwarf).ok());
+        DebugInfo { lines, dwarf, call_frames: Some(call_frames), budget, reads }
     }
 
     /// The source line of the instruction at `address`.

@@ -97,7 +97,9 @@ use crate::settings::{BootKind, EntryAddress};
 pub use build_id::build_id;
 pub use code::{CodeRange, code_ranges, writable_code};
 pub use contents::{Contents, FileSection, NamedStack, contents_at, has_debug_info, named_stacks, sections};
-pub use debug_info::{Caller, DebugInfo, FrameRegisters, SourceFunction, SourcePlace};
+pub use debug_info::{
+    Caller, DebugInfo, Declarations, FrameRegisters, LineRow, LineTable, SourceFunction, SourcePlace,
+};
 pub use disk::without_contents as without_disk_contents;
 pub use elf::{elf_entry, is_64_bit_elf};
 pub use entry_return::{
@@ -115,7 +117,9 @@ pub use platform::Platform;
 pub use protocol::{Choice, FoundProtocol, Protocol, load, load_as};
 pub use rescue_idt::{is_rescue_gate, may_be_rescue_code, rescued_vector};
 pub use rom::after_reset;
-pub use symbols::{Symbol, SymbolIndex, has_symbols, has_symbols_at_fixed_addresses, is_relocatable};
+pub use symbols::{
+    CodeSymbol, Symbol, SymbolIndex, has_symbols, has_symbols_at_fixed_addresses, is_relocatable,
+};
 pub use test_table::{GuestTest, TestSection, TestTableProblem};
 
 /// The user's boot options.

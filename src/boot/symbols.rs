@@ -73,6 +73,17 @@ enum Kind {
     Label,
 }
 
+/// A symbol that names code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeSymbol {
+    /// Its address in the file.
+    pub address: u64,
+    /// Number of bytes that it covers.
+    pub size: u64,
+    /// The name, as [`Symbol::name`]; `None` for a label in assembly, and for a name that cannot be read.
+    pub function: Option<String>,
+}
+
 /// Symbols of one address that are looked at for what they name.
 const MOST_AT_ONE_ADDRESS: usize = 16;
 
@@ -153,6 +164,16 @@ impl SymbolIndex {
         let objects = here.clone().filter(|extent| extent.kind == Kind::Object);
         let end = nearest.address.saturating_add(objects.map(|object| object.size).max().unwrap_or(0));
         (end <= address).then_some(Some(end))
+    }
+
+    /// The functions and labels, by ascending addresses. `image` is the file that was read.
+    pub fn code_symbols<'i>(&'i self, image: &'i dyn Image) -> impl Iterator<Item = CodeSymbol> + 'i {
+        let code = self.by_address.iter().filter(|extent| extent.kind != Kind::Object);
+        code.map(move |extent| {
+            let name = self.names.checked_add(u64::from(extent.name));
+            let name = name.filter(|_| extent.kind == Kind::Function).and_then(|name| name_at(image, name));
+            CodeSymbol { address: extent.address, size: extent.size, function: name.map(demangled) }
+        })
     }
 
     /// The address of the first symbol called `name`; `None` if there is none. `image` is the file that

@@ -1,6 +1,6 @@
 //! Which files the commands that write files may overwrite: those that kvm has written, unless the user gives `-f`.
 //!
-//! Snapshots, pictures, reports and core files are recognised by their contents. A screen as text is marked by an extended attribute with
+//! Snapshots, pictures, reports, core files and tracefiles are recognised by their contents. A screen as text is marked by an extended attribute with
 //! the checksum of its contents, so that a text that was edited since is kept.
 
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use super::error::CommandError;
+use crate::coverage::lcov::is_lcov_start;
 use crate::inspect::core_file::is_core_start;
 use crate::inspect::picture::{is_own_pixmap, is_own_png};
 use crate::inspect::report_json::is_report_start;
@@ -69,6 +70,7 @@ fn is_own_file(path: &Path, length: u64) -> bool {
         || is_own_pixmap(&start)
         || is_report_start(&start)
         || is_core_start(&start)
+        || is_lcov_start(&start)
         || length <= LONGEST_TEXT && is_own_screen(path)
 }
 

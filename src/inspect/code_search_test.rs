@@ -10,7 +10,7 @@ fn found(code: &[u8], start_of: impl Fn(u64) -> Option<Option<u64>>) -> Vec<u64>
 
 fn found_of(sought: Sought, code: &[u8], start_of: impl Fn(u64) -> Option<Option<u64>>) -> Vec<u64> {
     let image = BytesImage::new("guest", code.to_vec().leak());
-    let range = CodeRange { address: BASE, offset: 0, length: code.len() as u64 };
+    let range = CodeRange { address: BASE, physical_address: BASE, offset: 0, length: code.len() as u64 };
     let mut found = Vec::new();
     Code { image: &image, range, sought }.find(&start_of, 10, &mut found);
     found.iter().map(|address| address - BASE).collect()

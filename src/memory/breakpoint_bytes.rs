@@ -52,6 +52,30 @@ impl GuestMemory {
         true
     }
 
+    /// Restores the guest's byte at `address`, for good. False if nothing was inserted there, or if the guest has written
+    /// over it, which stays.
+    pub fn remove_breakpoint(&self, address: u64) -> bool {
+        let mut places = self.inserted.write();
+        let Some(Replaced { inserted, original }) = places.remove(&address) else { return false };
+        let mut byte = [0];
+        self.read(address, &mut byte).is_ok()
+            && byte[0] == inserted
+            && self.write(address, &[original]).is_ok()
+    }
+
+    /// Inserts all bytes again that memory has lost because a snapshot without them was restored.
+    pub fn renew_breakpoints(&self) {
+        for (address, replaced) in self.inserted.write().iter_mut() {
+            let mut byte = [0];
+            if self.read(*address, &mut byte).is_ok()
+                && byte[0] != replaced.inserted
+                && self.write(*address, &[replaced.inserted]).is_ok()
+            {
+                replaced.original = byte[0];
+            }
+        }
+    }
+
     /// True if a byte is inserted at `address`, also while it is lifted.
     pub fn has_breakpoint(&self, address: u64) -> bool {
         self.inserted.read().contains_key(&address)

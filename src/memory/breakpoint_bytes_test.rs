@@ -79,3 +79,24 @@ fn a_write_beneath_inserted_bytes_that_leaves_ram_changes_nothing() {
     memory.remove_breakpoints();
     assert_eq!(original(&memory, 0xF_FFFC), [0, 0, 0x90, 0x91]);
 }
+
+#[test]
+fn a_breakpoint_is_removed_for_good_and_others_are_renewed() {
+    let memory = GuestMemory::new(1 << 20).unwrap();
+    memory.write(0x1000, &[0x90, 0x91, 0x92]).unwrap();
+    for address in 0x1000..0x1003 {
+        assert!(memory.insert_breakpoint(address, 0xF4));
+    }
+    assert!(memory.remove_breakpoint(0x1000));
+    assert!(!memory.remove_breakpoint(0x1000), "it is gone");
+    assert_eq!(memory.read_u64(0x1000).unwrap(), 0xF4_F490);
+    // A snapshot is restored.
+    memory.write(0x1000, &[0x80, 0x81, 0x82]).unwrap();
+    memory.renew_breakpoints();
+    assert_eq!(memory.read_u64(0x1000).unwrap(), 0xF4_F480);
+    assert_eq!(original(&memory, 0x1000), [0x80, 0x81, 0x82, 0]);
+    memory.write(0x1001, &[0x55]).unwrap();
+    assert!(!memory.remove_breakpoint(0x1001), "the guest has written over it");
+    memory.remove_breakpoints();
+    assert_eq!(memory.read_u64(0x1000).unwrap(), 0x82_5580);
+}

@@ -7,6 +7,7 @@ use super::hang;
 use super::test_case::TestCase;
 use super::verdict::{Evidence, TestEnd, TestResult, Verdict, failure};
 use super::watcher::Watcher;
+use crate::coverage::CoverageBreakpoints;
 use crate::inspect::crash::CrashReport;
 use crate::inspect::screen::{Shot, plain_text};
 use crate::inspect::{dump, report};
@@ -27,6 +28,8 @@ pub(super) struct GuestRun {
     snapshots: Snapshots,
     timeout: Option<Duration>,
     criteria: TestCriteria,
+    /// Its breakpoints, if coverage is measured.
+    coverage: Option<CoverageBreakpoints>,
     /// How the last test ended.
     end: Option<TestEnd>,
 }
@@ -39,7 +42,13 @@ impl GuestRun {
         timeout: Option<Duration>,
         criteria: TestCriteria,
     ) -> GuestRun {
-        GuestRun { machine, watcher, snapshots: Snapshots::default(), timeout, criteria, end: None }
+        let snapshots = Snapshots::default();
+        GuestRun { machine, watcher, snapshots, timeout, criteria, coverage: None, end: None }
+    }
+
+    /// Its machine has the breakpoints of `coverage`.
+    pub(super) fn set_coverage(&mut self, coverage: Option<CoverageBreakpoints>) {
+        self.coverage = coverage;
     }
 
     /// Runs a guest that is a test.
@@ -69,8 +78,19 @@ impl GuestRun {
             result.verdict = Verdict::Failed;
             return Err(Box::new(result));
         };
-        let taken = self.snapshots.take(&mut self.machine, START, None);
-        taken.map(|_| ()).map_err(|error| Box::new(TestResult::failed(error.to_string())))
+        self.take_snapshot().map_err(|error| Box::new(TestResult::failed(error.to_string())))
+    }
+
+    /// Takes the snapshot; it has no breakpoints.
+    fn take_snapshot(&mut self) -> Result<(), InMemorySnapshotError> {
+        if let Some(coverage) = &mut self.coverage {
+            coverage.remove(self.machine.memory());
+        }
+        self.snapshots.take(&mut self.machine, START, None)?;
+        if let Some(coverage) = &mut self.coverage {
+            coverage.insert(&mut self.machine)?;
+        }
+        Ok(())
     }
 
     /// Runs a test of a guest that [`Self::start_group`] has started: the one with this number in its table.
@@ -85,6 +105,9 @@ impl GuestRun {
     ) -> Result<TestResult, InMemorySnapshotError> {
         let started = Instant::now();
         self.snapshots.restore(&mut self.machine, START)?;
+        if let Some(coverage) = &mut self.coverage {
+            coverage.renew(&mut self.machine)?;
+        }
         self.machine.connect_test_port();
         self.answer(number)?;
         self.watcher.begin();
@@ -124,8 +147,15 @@ impl GuestRun {
                         Err(error) => return TestEnd::Outcome(Outcome::HostFailed(error)),
                     }
                 }
+                Event::Debug(stop) => {
+                    let Some(coverage) = &mut self.coverage else { continue };
+                    match coverage.stopped(&mut self.machine, &stop) {
+                        Ok(event) => met = event,
+                        Err(error) => return TestEnd::Outcome(Outcome::HostFailed(error)),
+                    }
+                }
                 // Of these, a test has none.
-                Event::Reset | Event::Debug(_) | Event::WatchedAccess(_) => {}
+                Event::Reset | Event::WatchedAccess(_) => {}
             }
         }
     }
@@ -181,6 +211,14 @@ impl GuestRun {
 
     fn result(&mut self, case: &TestCase, end: TestEnd, started: Instant) -> TestResult {
         let time = started.elapsed();
+        if !matches!(
+            end,
+            TestEnd::AsksForNext | TestEnd::Expected | TestEnd::Outcome(Outcome::DebugExit { .. })
+        ) && let Some(coverage) = &mut self.coverage
+        {
+            // What is reported shows the guest's own code.
+            coverage.remove(self.machine.memory());
+        }
         let (message, registers) = self.message(&end);
         let output = self.watcher.output();
         let missing_on_screen = self.missing_on_screen();

@@ -9,6 +9,7 @@ use super::jobs::Plan;
 use super::test_case::TestCase;
 use super::verdict::{TestResult, Verdict};
 use super::watcher::Watcher;
+use crate::coverage::CoverageBreakpoints;
 use crate::kvm::HostError;
 use crate::machine::Machine;
 use crate::machine::inputs::Inputs;
@@ -142,11 +143,20 @@ impl<'a> Job<'a> {
         let doorbell = Doorbell::new().map_err(of_host)?;
         let (outputs, reader) = output_queue(doorbell.clone());
         let inputs = Inputs::new();
-        let machine = (self.make)(case.guest, MachineParts { inputs: inputs.clone(), outputs })?;
+        let mut machine = (self.make)(case.guest, MachineParts { inputs: inputs.clone(), outputs })?;
+        let coverage = match self.plan.coverage.get(case.guest) {
+            Some(code) => Some(
+                CoverageBreakpoints::new(code.clone(), &mut machine)
+                    .map_err(|error| GuestFailure { message: error.to_string(), by_host: true })?,
+            ),
+            None => None,
+        };
         let Plan { settings, spec, .. } = self.plan;
         let output = CapturedOutput::new(reader, settings, &spec.criteria, spec.no_capture);
         let watcher = Watcher::start(output, inputs, doorbell).map_err(of_host)?;
-        Ok(GuestRun::new(machine, watcher, settings.timeout, spec.criteria.clone()))
+        let mut run = GuestRun::new(machine, watcher, settings.timeout, spec.criteria.clone());
+        run.set_coverage(coverage);
+        Ok(run)
     }
 }
 

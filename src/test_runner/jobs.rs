@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use super::job::{GuestFailure, Job, MakeMachine};
 use super::report::{TestReport, TestSummary};
 use super::test_case::TestCase;
 use super::verdict::TestResult;
+use crate::coverage::CoveredCode;
 use crate::settings::{Settings, TestSpec};
 
 /// What is run, and how.
@@ -22,6 +23,8 @@ pub struct Plan<'a> {
     pub settings: &'a Settings,
     /// How tests are run.
     pub spec: &'a TestSpec,
+    /// The code of each guest, by its number, if coverage is measured; empty otherwise.
+    pub coverage: &'a [Arc<CoveredCode>],
 }
 
 /// What a job reports.

@@ -17,6 +17,7 @@ mod clocks;
 mod console;
 mod console_client;
 mod console_docs;
+mod coverage;
 mod cpus;
 mod crash_files;
 mod crashes;
@@ -139,6 +140,7 @@ fn main() {
     trials.extend(foreign_guests::trials().into_iter().map(|trial| trial.with_kind("foreign")));
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
+    trials.extend(coverage::trials().into_iter().map(|trial| trial.with_kind("test-runner")));
     trials.extend(test_runner::trials().into_iter().map(|trial| trial.with_kind("test-runner")));
     trials.extend(test_runner_hangs::trials().into_iter().map(|trial| trial.with_kind("test-runner")));
     trials.extend(of_migration(migration::trials()));
@@ -187,6 +189,7 @@ fn main() {
     independent.extend(mouse::trials());
     independent.extend(dashboard::trials());
     independent.extend(terminal::trials());
+    independent.extend(coverage::others().into_iter().map(|trial| trial.with_kind("test-runner")));
     independent.extend(test_runner::others().into_iter().map(|trial| trial.with_kind("test-runner")));
     independent.extend(test_runner_disks::others().into_iter().map(|trial| trial.with_kind("test-runner")));
     independent.extend(serial::trials());

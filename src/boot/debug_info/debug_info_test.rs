@@ -79,3 +79,32 @@ fn names_of_files_are_shown_as_users_write_them() {
     assert_eq!(path("/kernel/./a.c"), "/kernel/a.c");
     assert_eq!(path("a\x1b[31m.c"), "a[31m.c");
 }
+
+#[test]
+fn the_line_table_and_the_declarations_are_read_as_a_whole() {
+    for name in ["inlined.elf", "inlined-32.elf"] {
+        let info = debug_info(name);
+        let code = crate::boot::code_ranges(&image(name));
+        let table = info.line_table(&code);
+        assert_eq!((&table.files[..], table.is_cut), (&["/kernel/inlined.c".to_owned()][..], false));
+        assert!(table.rows.windows(2).all(|rows| rows[0].address + rows[0].length <= rows[1].address));
+        for row in table.rows.iter().filter(|row| row.line != 0) {
+            assert_eq!(info.place_at(row.address).unwrap().line, row.line, "{row:x?}");
+        }
+        // The call in line 18 is inlined and has left no instruction.
+        assert!([8, 13, 19, 24].iter().all(|line| table.rows.iter().any(|row| row.line == *line)));
+        assert!(info.line_table(&code[..0]).rows.is_empty());
+        let declarations = info.declarations();
+        let mut found: Vec<String> = declarations
+            .functions
+            .iter()
+            .map(|(address, place)| {
+                let name = info.functions_at(*address).pop().and_then(|function| function.name);
+                format!("{} {place}", name.unwrap_or_default())
+            })
+            .collect();
+        found.sort();
+        assert_eq!(found, ["_start /kernel/inlined.c:22", "called /kernel/inlined.c:16"]);
+        assert!(declarations.assembly.is_empty());
+    }
+}

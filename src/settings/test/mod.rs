@@ -157,6 +157,7 @@ pub(super) fn read(args: Vec<OsString>) -> Result<ParsedCommand, SettingsError> 
         screenshots: None,
         reports: None,
         cores: None,
+        coverage: None,
     };
     let mut options_ended = false;
     while let Some(arg) = args.next() {

@@ -202,6 +202,19 @@ pub(super) static OPTIONS: &[TestOption] = &[
             Ok(())
         },
     },
+    TestOption {
+        names: &["coverage"],
+        value: Some("FILE"),
+        allowed: "a file, which is replaced if it is an lcov tracefile",
+        help: "Write which lines and functions were run, for lcov and genhtml",
+        set: |spec, text| {
+            if text.is_empty() {
+                return Err("is empty".to_owned());
+            }
+            spec.coverage = Some(PathBuf::from(text));
+            Ok(())
+        },
+    },
     // What cargo and other callers pass to libtest.
     TestOption { names: &["color"], value: Some("WHEN"), allowed: "", help: "", set: |_, _| Ok(()) },
     TestOption { names: &["Z"], value: Some("FEATURE"), allowed: "", help: "", set: |_, _| Ok(()) },

@@ -29,6 +29,8 @@ pub struct TestSpec {
     pub reports: Option<PathBuf>,
     /// The folder for core files, after crashes too.
     pub cores: Option<PathBuf>,
+    /// The tracefile of which lines and functions of the guests have been run.
+    pub coverage: Option<PathBuf>,
 }
 
 /// Which tests are run.
