@@ -53,6 +53,7 @@ driver_sections() {
 set confirm off
 set pagination off
 set architecture i386:x86-64
+set substitute-path $root/target/driver $root/driver
 target remote 127.0.0.1:$debugs_driver
 add-symbol-file $root/target/driver/yakvm.ko $text ${others[*]}
 break vcpu_run

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use libtest_mimic::Trial;
 
+use super::yakvm;
+
 /// A kind of host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -264,12 +266,16 @@ pub fn skip_unsupported(trials: Vec<Trial>) -> Vec<Trial> {
     for name in EXCEPT.iter().flat_map(|(_, _, names)| *names) {
         assert!(exists(name), "tests/e2e/support/lane.rs names a test that does not exist: {name}");
     }
+    for name in yakvm::EXCEPT.iter().flat_map(|(_, names)| *names) {
+        assert!(exists(name), "tests/e2e/support/yakvm.rs names a test that does not exist: {name}");
+    }
     let reason = |name: &str| {
         let both = name.strip_suffix(KERNEL_SUFFIX).unwrap_or(name);
         EXCEPT
             .iter()
             .find(|(lane, _, names)| *lane == current && (names.contains(&name) || names.contains(&both)))
-            .map(|(_, reason, _)| reason)
+            .map(|(_, reason, _)| *reason)
+            .or_else(|| yakvm::reason(name))
     };
     trials
         .into_iter()
@@ -281,23 +287,24 @@ pub fn skip_unsupported(trials: Vec<Trial>) -> Vec<Trial> {
 }
 
 /// The tests of the part that `KVM_LANE_PART` names, so that two machines can share the work: `quarter`, every fourth
-/// of those that run, or `rest`, all others.
+/// of those that run, or `rest`, all others. `twelfth` is every twelfth, for a quick look.
 ///
 /// # Panics
 ///
 /// If it names another part.
 pub fn part_of(trials: Vec<Trial>) -> Vec<Trial> {
     let Ok(part) = std::env::var("KVM_LANE_PART") else { return trials };
-    let quarter = match part.as_str() {
-        "quarter" => true,
-        "rest" => false,
-        other => panic!("KVM_LANE_PART is {other}: there are `quarter` and `rest`"),
+    let (every, chosen) = match part.as_str() {
+        "quarter" => (4, true),
+        "rest" => (4, false),
+        "twelfth" => (12, true),
+        other => panic!("KVM_LANE_PART is {other}: there are `quarter`, `rest` and `twelfth`"),
     };
     let mut number = 0;
     let mut is_chosen = |trial: &Trial| {
         number += usize::from(!trial.has_ignored_flag());
         // The ignored ones are counted with the rest.
-        (!trial.has_ignored_flag() && number % 4 == 0) == quarter
+        (!trial.has_ignored_flag() && number % every == 0) == chosen
     };
     trials.into_iter().filter(|trial| is_chosen(trial)).collect()
 }

@@ -21,6 +21,7 @@ mod chroot;
 mod exact_output;
 mod lane;
 mod running;
+mod yakvm;
 
 pub use chroot::{ChrootFolder, chroot_command, is_root};
 pub use exact_output::{ExactOutput, HALTED_0, exact_output, halted, low_memory_map};
