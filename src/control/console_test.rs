@@ -60,10 +60,10 @@ fn breakpoints_and_steps_of_the_console_need_no_debugger() {
     }
     assert!(run_at_console(&mut guest, "step 0").contains("it must be from 1 to 100000"));
     assert!(run_at_console(&mut guest, "wait").contains("=> 0x7"), "it has stopped already");
-    guest.current_stop = Some(7);
+    let stop = Notice { text: "caught #PF\n=> 0x7: hlt".to_owned(), stop: Some(7) };
+    guest.current_stop = Some(stop.clone());
     assert_eq!(run_at_console(&mut guest, "wait"), "", "a console that has reported the stop says no more");
-    let stop = guest.session.progress.take().unwrap().recv().unwrap();
-    assert!(stop.text.contains("=> 0x7") && stop.stop == Some(7), "{stop:?}");
+    assert_eq!(guest.session.progress.take().unwrap().recv().unwrap(), stop, "as it was reported");
     assert_eq!(run_at_console(&mut guest, "c"), "the guest runs\n");
     assert_eq!(run_at_console(&mut guest, "wait"), "");
     assert_eq!(guest.session.progress.take().unwrap().recv().unwrap(), Notice::from("stopped"));

@@ -59,7 +59,7 @@ struct FakeMachine {
     status: RunStatus,
     debugged: bool,
     console_controlled: bool,
-    current_stop: Option<u64>,
+    current_stop: Option<Notice>,
     migrator: Option<Arc<dyn Migrator>>,
     inputs: Inputs,
     cells: Vec<u16>,
@@ -249,8 +249,8 @@ impl StoppedMachine for FakeMachine {
         stop
     }
 
-    fn current_stop(&self) -> Option<u64> {
-        self.current_stop
+    fn current_stop(&self) -> Option<Notice> {
+        self.current_stop.clone()
     }
 
     fn cpus(&self) -> Vec<String> {

@@ -21,8 +21,8 @@ use crate::machine::inputs::Input;
 pub(crate) struct ConsoleStops {
     /// How many there have been in this run.
     count: u64,
-    /// The number of the one that the guest is still at.
-    pub(super) current: Option<u64>,
+    /// The one that the guest is still at, as it was reported.
+    pub(super) current: Option<Notice>,
     /// The number of the one that the text in [`Supervisor::messages`] reports.
     unreported: Option<u64>,
     /// Receive the next one.
@@ -81,11 +81,13 @@ impl Supervisor<'_> {
         }
         self.stops.count += 1;
         let stop = Some(self.stops.count);
-        (self.stops.current, self.stops.unreported) = (stop, stop);
+        self.stops.unreported = stop;
+        let notice = Notice { text: text.trim_end().to_owned(), stop };
         for waiter in self.stops.waiters.drain(..) {
             // One that has stopped waiting needs no answer.
-            let _ = waiter.send(Notice { text: text.trim_end().to_owned(), stop });
+            let _ = waiter.send(notice.clone());
         }
+        self.stops.current = Some(notice);
         self.messages = text;
     }
 

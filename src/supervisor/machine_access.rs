@@ -351,8 +351,8 @@ impl StoppedMachine for Supervisor<'_> {
         self.next_console_stop()
     }
 
-    fn current_stop(&self) -> Option<u64> {
-        self.stops.current
+    fn current_stop(&self) -> Option<Notice> {
+        self.stops.current.clone()
     }
 
     fn cpus(&self) -> Vec<String> {

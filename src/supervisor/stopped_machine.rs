@@ -240,7 +240,7 @@ pub trait StoppedMachine {
 
     /// The number of the stop that a guest without a debugger is at ([`Notice::stop`]); `None` if it runs, was paused
     /// by a command, or has been moved since.
-    fn current_stop(&self) -> Option<u64>;
+    fn current_stop(&self) -> Option<Notice>;
 
     /// One line for each CPU: its number, run state and position.
     fn cpus(&self) -> Vec<String>;

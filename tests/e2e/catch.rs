@@ -53,8 +53,11 @@ pub fn trials() -> Vec<Trial> {
             expect(&client.ask("catch gp on")?, "of its handlers: #GP\n")?;
             expect(&client.ask("catch pf on")?, "of its handlers: #GP, #PF\n")?;
             client.ask("resume")?;
-            // It names the exception, too, unless the guest has stopped before.
+            // It names the exception, unless a notice of the stop has come before.
             client.ask("wait")?;
+            let late = kvm.connect()?.ask("wait")?;
+            expect(&late, "caught #GP at 0x200")?;
+            expect(&late, "\n=> 0x200")?;
             let events = client.ask("events 1")?;
             expect(&events, "#GP (error code 0x1000: GDT selector 0x1000, index 512) at 0x200")?;
             expect(&client.ask("dis $pc 1")?, "<on_protection>")?;

@@ -4,7 +4,6 @@ use std::sync::mpsc::channel;
 
 use super::super::error::CommandError;
 use super::values::count;
-use crate::supervisor::notice::Notice;
 use crate::supervisor::stopped_machine::{RunStatus, StoppedMachine};
 
 /// Maximum number of steps of one command.
@@ -30,9 +29,9 @@ pub(in crate::control) fn wait(guest: &mut dyn StoppedMachine, _: &str) -> Resul
     let stop = match (guest.status(), guest.current_stop()) {
         (RunStatus::Paused, None) => return here(guest),
         // A console that has reported this stop does not repeat it.
-        (RunStatus::Paused, stop) => {
+        (RunStatus::Paused, Some(stop)) => {
             let (sender, answer) = channel();
-            let _ = sender.send(Notice { text: here(guest)?.trim_end().to_owned(), stop });
+            let _ = sender.send(stop);
             answer
         }
         _ => guest.next_stop(),
