@@ -172,9 +172,9 @@ fn line(group: &[RecordedEvent], symbol: &dyn Fn(u64) -> Option<Symbol>) -> Even
 fn single(what: &Occurrence, symbol: &dyn Fn(u64) -> Option<Symbol>) -> String {
     let note = match *what {
         Occurrence::PortWrite { port, .. } | Occurrence::PortRead { port, .. } => device_name(port),
-        Occurrence::Emulated { rip, .. } | Occurrence::Exception { rip, .. } => {
-            symbol(rip).map(|symbol| symbol.to_string())
-        }
+        Occurrence::Emulated { rip, .. }
+        | Occurrence::Exception { rip, .. }
+        | Occurrence::WithoutIdt { rip, .. } => symbol(rip).map(|symbol| symbol.to_string()),
         _ => None,
     };
     match note {

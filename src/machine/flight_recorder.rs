@@ -85,7 +85,20 @@ impl FlightRecorder {
         }
     }
 
-    /// The same for an access of a port, which is counted.
+    /// Records what has happened in place of the `hlt` of this CPU, if that was the last occurrence.
+    #[cold]
+    pub fn record_in_place_of_halt(&mut self, event: u64, cpu: CpuId, what: Occurrence) {
+        let last = self.count.checked_sub(1);
+        let last = last.and_then(|last| self.entries.get_mut(last as usize % CAPACITY));
+        match last {
+            Some(last) if last.cpu == cpu.number() && matches!(last.what, Occurrence::Halt { .. }) => {
+                last.what = what;
+            }
+            _ => self.record(event, cpu, what),
+        }
+    }
+
+    /// As [`Self::record`], for an access of a port, which is counted.
     #[inline]
     pub fn record_port(&mut self, event: u64, cpu: CpuId, port: u16, what: Occurrence) {
         self.ports[usize::from(port)] += 1;
@@ -110,7 +123,12 @@ impl FlightRecorder {
             PortWrite { .. } | PortRead { .. } | MemoryWrite { .. } | MemoryRead { .. } => self.logged.io,
             MsrRead { .. } | MsrWrite { .. } => self.logged.io,
             Init | StartUp { .. } | Reset | Restored => self.logged.mode,
-            Halt { .. } | Emulated { .. } | Exception { .. } | BiosCall { .. } | TripleFault => false,
+            Halt { .. }
+            | Emulated { .. }
+            | Exception { .. }
+            | WithoutIdt { .. }
+            | BiosCall { .. }
+            | TripleFault => false,
         };
         if wanted {
             info!(target: "kvm::trace", "{what}");

@@ -46,3 +46,20 @@ fn the_busiest_ports_come_first() {
     assert_eq!(recorder.busiest_ports(99).len(), 4);
     assert_eq!(recorder.count(), 10);
 }
+
+#[test]
+fn an_exception_takes_the_place_of_the_hlt_that_reports_it() {
+    let (hlt, exception) = (
+        Occurrence::Halt { interruptible: false },
+        Occurrence::WithoutIdt { vector: 14, error_code: Some(2), rip: 0x20_0010 },
+    );
+    let (mut recorder, other) = (FlightRecorder::default(), CpuId::new(1));
+    let all = |recorder: &FlightRecorder| recorder.last(9, 0).iter().map(|it| it.what).collect::<Vec<_>>();
+    recorder.record_in_place_of_halt(0, CpuId::BOOT, exception);
+    recorder.record(0, CpuId::BOOT, hlt);
+    recorder.record_in_place_of_halt(0, other, exception);
+    assert_eq!(all(&recorder), [exception, hlt, exception], "the `hlt` of another CPU stays");
+    recorder.record(0, other, hlt);
+    recorder.record_in_place_of_halt(0, other, exception);
+    assert_eq!(all(&recorder), [exception, hlt, exception, exception]);
+}

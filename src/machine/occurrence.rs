@@ -6,7 +6,10 @@ use iced_x86::Mnemonic;
 use serde::Serialize;
 
 use crate::arch::error_code;
-use crate::arch::exceptions::short_name;
+use crate::arch::exceptions::{has_error_code, short_name};
+
+/// Vector of the non-maskable interrupt.
+const NMI: u8 = 2;
 
 /// Something that happened in the guest or was done to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,6 +104,15 @@ pub enum Occurrence {
         /// RIP where it was raised.
         rip: u64,
     },
+    /// The guest's first IDT has taken an exception or an interrupt, because the guest has not loaded its own.
+    WithoutIdt {
+        /// The vector.
+        vector: u8,
+        /// The error code; `None` if none was pushed.
+        error_code: Option<u32>,
+        /// RIP where it was raised.
+        rip: u64,
+    },
     /// A call of the machine's own BIOS.
     BiosCall {
         /// The interrupt.
@@ -167,6 +179,14 @@ impl fmt::Display for Occurrence {
             }
             Occurrence::Exception { vector, error_code, rip } => {
                 write!(f, "{} at {rip:#x}", Raised { vector, error_code })
+            }
+            Occurrence::WithoutIdt { vector, error_code, rip } => {
+                // An interrupt may have the vector of an exception, but pushes no error code.
+                match vector != NMI && has_error_code(vector) == error_code.is_some() {
+                    true => write!(f, "{}", Raised { vector, error_code })?,
+                    false => write!(f, "interrupt {vector:#04x}")?,
+                }
+                write!(f, " at {rip:#x}, without an IDT of the guest")
             }
             Occurrence::BiosCall { vector, ax } => write!(f, "BIOS interrupt {vector:#04x}, AX {ax:#06x}"),
             Occurrence::TripleFault => write!(f, "triple fault"),
@@ -253,6 +273,14 @@ mod tests {
             (
                 Exception { vector: 14, error_code: Some(2), rip: 0x20_0010 },
                 "#PF (error code 0x2: not present, write, supervisor) at 0x200010",
+            ),
+            (
+                WithoutIdt { vector: 14, error_code: Some(0), rip: 0x10 },
+                "#PF (error code 0x0: not present, read, supervisor) at 0x10, without an IDT of the guest",
+            ),
+            (
+                WithoutIdt { vector: 8, error_code: None, rip: 0x10 },
+                "interrupt 0x08 at 0x10, without an IDT of the guest",
             ),
             (BiosCall { vector: 0x13, ax: 0x201 }, "BIOS interrupt 0x13, AX 0x0201"),
         ] {

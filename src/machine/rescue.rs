@@ -5,9 +5,10 @@
 //!
 //! Manual: Intel SDM volume 3A, "64-Bit Mode Stack Frame".
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cpu::{CpuId, RunState};
+use super::flight_recorder::Occurrence;
 use super::{Event, Machine, Outcome};
 use crate::arch::descriptor::{self, Descriptor, Table};
 use crate::arch::flags::{RFLAGS_RF, RFLAGS_TF};
@@ -22,7 +23,7 @@ const NMI: u8 = 2;
 const ALIGNMENT: u64 = 16;
 
 /// An exception or interrupt that the guest's first IDT has taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RescuedException {
     /// The vector, 0 to 31.
     pub vector: u8,
@@ -59,6 +60,10 @@ impl Machine {
             // Hosts differ in whether the frame shows the debugger's.
             restored.general.rflags &= !RFLAGS_TF;
         }
+        let (event, rip) = (self.journal.events(), restored.general.rip);
+        // The `hlt` in the gate's code is not the guest's.
+        let what = Occurrence::WithoutIdt { vector, error_code, rip };
+        self.recorder.record_in_place_of_halt(event, cpu, what);
         let cpu = &mut self.cpus[cpu];
         if vector == NMI {
             // The processor blocks further ones until `iret`.
