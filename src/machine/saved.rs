@@ -16,6 +16,7 @@ use super::input_buffer::InputBufferState;
 use super::inputs::Inputs;
 use super::journal::{JournalEvent, Position};
 use super::output::OutputQueue;
+use super::rescue::RescuedException;
 use super::{Event, Machine, MachineError, MachineSpec, Outcome};
 use crate::boot::{BootOptions, GuestFile};
 use crate::devices::lapic::LocalApics;
@@ -25,7 +26,8 @@ use crate::kvm::{CpuFeatures, HostError, KernelIrqchipState, Kvm};
 use crate::memory::{GuestMemory, MemoryError, RomState};
 use crate::settings::{BootKind, IrqchipMode};
 
-/// The consequence of the guest's last instruction that is still to be performed before the guest continues.
+/// The consequence of the guest's last instruction that is still to be performed before the guest continues. Snapshots hold
+/// it: new ones go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PendingAction {
     /// The guest has requested a reset.
@@ -38,6 +40,8 @@ pub enum PendingAction {
     TripleFault,
     /// The guest has switched the machine off.
     PowerOff,
+    /// The guest has caused a triple fault, of which the exception is known.
+    RescuedTripleFault(RescuedException),
 }
 
 impl PendingAction {
@@ -47,7 +51,8 @@ impl PendingAction {
         match outcome {
             Outcome::Halted { .. } => Some(PendingAction::Halted),
             Outcome::DebugExit { value } => Some(PendingAction::Exit(*value)),
-            Outcome::TripleFault(_) => Some(PendingAction::TripleFault),
+            Outcome::TripleFault(None) => Some(PendingAction::TripleFault),
+            Outcome::TripleFault(Some(rescued)) => Some(PendingAction::RescuedTripleFault(*rescued)),
             Outcome::PoweredOff => Some(PendingAction::PowerOff),
             Outcome::Reset => Some(PendingAction::Reset),
             _ => None,
@@ -263,6 +268,7 @@ impl Machine {
             PendingAction::Reset => Event::ResetRequested,
             PendingAction::Exit(value) => Event::End(Outcome::DebugExit { value }),
             PendingAction::TripleFault => Event::End(Outcome::TripleFault(None)),
+            PendingAction::RescuedTripleFault(rescued) => Event::End(Outcome::TripleFault(Some(rescued))),
             PendingAction::PowerOff => Event::End(Outcome::PoweredOff),
             PendingAction::Halted => {
                 Event::End(self.halted_outcome(self.current).unwrap_or_else(Outcome::HostFailed))
@@ -338,5 +344,21 @@ mod tests {
         assert_eq!(PendingAction::after(&Outcome::DebugExit { value: 3 }), Some(PendingAction::Exit(3)));
         assert_eq!(PendingAction::after(&Outcome::PoweredOff), Some(PendingAction::PowerOff));
         assert_eq!(PendingAction::after(&Outcome::TimedOut), None);
+    }
+
+    #[test]
+    fn pending_actions_are_stored_as_in_the_first_version() {
+        let rescued = RescuedException { vector: 14, error_code: Some(2) };
+        for (action, bytes) in [
+            (PendingAction::Reset, &[0][..]),
+            (PendingAction::Halted, &[1]),
+            (PendingAction::Exit(7), &[2, 7]),
+            (PendingAction::TripleFault, &[3]),
+            (PendingAction::PowerOff, &[4]),
+            (PendingAction::RescuedTripleFault(rescued), &[5, 14, 1, 2]),
+        ] {
+            assert_eq!(postcard::to_stdvec(&action).unwrap(), bytes);
+            assert_eq!(postcard::from_bytes::<PendingAction>(bytes).unwrap(), action);
+        }
     }
 }

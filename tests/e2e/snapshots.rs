@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
 
 use crate::gdb::{debug, gdb_test};
 use crate::support::debugger::{KvmWithGdb, expect};
@@ -322,6 +323,27 @@ fn at_exit() -> Vec<Trial> {
             expect(&output, "$1 = 1")?;
             expect(&output, "triple fault")?;
             kvm.finish()?.expect_status(8).map(drop)
+        }),
+        guest_test("a_crash_saved_at_the_end_of_the_run_keeps_its_exception", || {
+            let report = |ran: &FinishedRun| -> Result<Value, Failed> {
+                let report: Value = serde_json::from_str(&ran.folder.read("crash.json"))?;
+                let exception = report["exception"].clone();
+                ran.check(exception["vector"] == 8, "the timer's interrupt")?;
+                Ok(exception)
+            };
+            let options = ["--report", "crash.json", "--timeout", "20"];
+            let crashed =
+                Kvm::with_guest("early-tick").args(options).args(["--snapshot-at-exit", "a.kvmstate"]);
+            let crashed = crashed.run();
+            crashed.expect_status(8)?.expect_err("interrupt 0x8 (vector 8")?;
+            // What has happened, and not how it was noticed.
+            crashed.expect_log("interrupt 0x08 at 0x")?.expect_log(", without an IDT of the guest")?;
+            let log = crashed.folder.read("console.log");
+            crashed.check(!log.contains("hlt with interrupts off"), "no `hlt` of the guest")?;
+            let kvm = Kvm::new().arg("--restore").arg(crashed.folder.file("a.kvmstate")).args(options);
+            let again = kvm.run();
+            again.expect_status(8)?.expect_err("interrupt 0x8 (vector 8")?;
+            again.check(report(&again)? == report(&crashed)?, "the same exception").map(drop)
         }),
         gdb_test("a_guest_that_halted_in_gdb_is_halted_in_the_snapshot_of_the_killed_run", || {
             let folder = Folder::new();
