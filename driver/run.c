@@ -526,17 +526,34 @@ static int handle_cr8_write(struct vcpu *vcpu)
 	return result;
 }
 
+/* A PUSHF under the debugger's single step has pushed TF as well. */
+static void hide_step(struct vcpu *vcpu)
+{
+	struct vmcb_save_area *save = &vcpu->vmcb->save;
+	u64 top = vcpu->regs.gpr[RSP];
+	u8 flags;
+
+	if (code_bits(vcpu) != 64)
+		top = (u32)save->ss.base + (save->ss.attrib & SVM_SELECTOR_DB_MASK ? (u32)top : (u16)top);
+	if (!copy_linear(vcpu, top + 1, &flags, 1, 0, false)) {
+		flags &= ~(X86_EFLAGS_TF >> 8);
+		copy_linear(vcpu, top + 1, &flags, 1, YAKVM_WALK_WRITE, true);
+	}
+}
+
 static int handle_db(struct vcpu *vcpu)
 {
 	u64 dr6 = vcpu->vmcb->save.dr6;
 
 	/* The trap after the one instruction that an NMI had to wait for. */
 	if (vcpu->nmi_step) {
-		dr6 &= ~(u64)DR_STEP;
-		vcpu->dr6 &= ~(u64)DR_STEP;
 		if (!(dr6 & DR_TRAP_BITS))
 			return 1;
+		dr6 &= ~(u64)DR_STEP;
+		vcpu->dr6 |= dr6;
 	}
+	if (vcpu->pushes_flags)
+		hide_step(vcpu);
 	if (vcpu->debug.control & DEBUGGING)
 		return exit_debug(vcpu, DB_VECTOR, dr6);
 	return raise(vcpu, DB_VECTOR, false, 0);
@@ -580,6 +597,10 @@ static int handle_exit(struct vcpu *vcpu)
 	case SVM_EXIT_SHUTDOWN:		/* registers are left as they are, for a post-mortem */
 		run->exit_reason = KVM_EXIT_SHUTDOWN;
 		return 0;
+	case SVM_EXIT_PUSHF:		/* intercepted while TF is the debugger's: handle_db() corrects it */
+		vmcb_intercept(vcpu, INTERCEPT_PUSHF, false);
+		vcpu->pushes_flags = true;
+		return 1;
 	case SVM_EXIT_IRET:		/* NMIs stay blocked until it is complete */
 		vmcb_intercept(vcpu, INTERCEPT_IRET, false);
 		vcpu->nmi.leaving = true;
@@ -761,7 +782,7 @@ static void load_debug_registers(struct vcpu *vcpu)
 	bool breakpoints = vcpu->debug.control & KVM_GUESTDBG_USE_HW_BP;
 	__u64 *db = breakpoints ? vcpu->debug.arch.debugreg : vcpu->db;
 
-	save->dr6 = vcpu->debug.control & DEBUGGING ? DR6_RESERVED : vcpu->dr6;
+	save->dr6 = vcpu->debug.control & DEBUGGING || vcpu->nmi_step ? DR6_RESERVED : vcpu->dr6;
 	save->dr7 = breakpoints ? (u32)vcpu->debug.arch.debugreg[7] | 0x400 : vcpu->dr7;
 	if (breakpoints)
 		save->dr7 &= ~DR7_GD;
@@ -808,7 +829,7 @@ static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 	write_pkru(pkru);
 	if (hw_breakpoint_active())
 		hw_breakpoint_restore();
-	if (!(vcpu->debug.control & DEBUGGING))
+	if (!(vcpu->debug.control & DEBUGGING) && !vcpu->nmi_step)
 		vcpu->dr6 = save->dr6;
 #ifdef X86_FEATURE_IBPB_EXIT_TO_USER
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
@@ -882,6 +903,8 @@ static int run_loop(struct vcpu *vcpu)
 	stepping = vcpu->debug.control & KVM_GUESTDBG_SINGLESTEP && !(vcpu->regs.rflags & X86_EFLAGS_TF);
 	if (stepping)
 		vcpu->regs.rflags |= X86_EFLAGS_TF;
+	vcpu->pushes_flags = false;
+	vmcb_intercept(vcpu, INTERCEPT_PUSHF, stepping);
 	do {
 		if (READ_ONCE(run->request_interrupt_window) && interruptible(vcpu)) {
 			run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;

@@ -79,6 +79,7 @@ struct vcpu {
 	/* Debug registers 0-3, 6 and 7 of the guest; those in use while a debugger has breakpoints. */
 	u64 db[4], dr6, dr7;
 	struct kvm_guest_debug debug;
+	bool pushes_flags;		/* the instruction that is stepped is a PUSHF */
 
 	/* Events, in the order of their injection. `injected`: cut short, to be delivered again. */
 	struct { bool injected, pending, has_error; u8 vector; u32 error; } exception;
