@@ -12,7 +12,7 @@ MMIO = 0xA0000
 # Selectors of CS DS ES SS FS GS in 16-bit programs. Each segment is 64 KiB.
 SEGMENTS = (0x1000, 0x2000, 0x3000, 0x4000, 0x5000, 0xA000)
 FILLED = 0x400
-HLT, STI = b"\xf4", b"\xfb"
+HLT, STI, NOP = b"\xf4", b"\xfb", b"\x90"
 # RBP holds nothing in a 16-bit loop but the count, R15 in a 64-bit one.
 PREFIX_OF = {"ES": b"\x26", "CS": b"\x2e", "SS": b"\x36", "DS": b"\x3e", "FS": b"\x64", "GS": b"\x65"}
 EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF,
@@ -374,7 +374,7 @@ class Program:
 
     def no_operands(self, registers):
         choices = [b"\x90", b"\x98", b"\x99", b"\xf5", b"\xf8", b"\xf9", b"\xfc", b"\xfc", b"\xfd", b"\x9e", b"\x9f",
-                   b"\xfa", b"\xfb", b"\x66\x98", b"\x66\x99"]
+                   b"\xfa", [STI, NOP], b"\x66\x98", b"\x66\x99"]
         if self.bits == 16:
             base = bytes([self.random.randrange(1, 256)])
             choices += [b"\x27", b"\x2f", b"\x37", b"\x3f", b"\xd4" + base, b"\xd5" + base, b"\x06", b"\x1e", b"\x16",

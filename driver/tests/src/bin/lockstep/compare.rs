@@ -94,7 +94,10 @@ impl<'c> Shadow<'c> {
                     break;
                 }
             }
-            if stop == Stop::Refused && outcome.lenient {
+            // The kinds of the bus.
+            let is_mmio = self.case.steps[next].bus.iter().any(|access| access.kind >= 2);
+            let may_be_refused = outcome.lenient || is_mmio && undefined::is_odd_for_mmio(&instruction);
+            if stop == Stop::Refused && may_be_refused {
                 outcome.refused += 1;
                 self.pass_over(next, device)?;
                 before = self.case.steps[next].registers;
@@ -205,6 +208,7 @@ impl<'c> Shadow<'c> {
             self.memory[range.clone()].copy_from_slice(&value[..range.len()]);
             device.memory()[range.clone()].copy_from_slice(&value[..range.len()]);
         }
+        device.answer_after(&self.case.steps[step].bus);
         device.set_registers(&self.case.steps[step].registers)
     }
 

@@ -176,6 +176,17 @@ impl Device {
         Ok(self.vcpu.set_regs(&registers)?)
     }
 
+    /// Later reads answer as after these accesses.
+    pub fn answer_after(&mut self, bus: &[Access]) {
+        for access in bus {
+            match access.kind {
+                1 => self.port = access.value,
+                3 => self.mmio = access.value,
+                _ => {}
+            }
+        }
+    }
+
     /// Executes one instruction, or without `single` until HLT, and appends its accesses to `bus`.
     pub fn step(&mut self, single: bool, bus: &mut Vec<Access>) -> io::Result<Stop> {
         let control = if single { KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP } else { 0 };

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+//! Random ioctls on all three kinds of file descriptors.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+use driver_tests::Random;
+
+use crate::kvm::{self, Mapping, Vm, request};
+use crate::processes;
+use crate::signals;
+
+/// A process makes so many calls, with one machine.
+const PER_PROCESS: usize = 10_000;
+
+/// Makes `count` calls, in processes of their own: what the kernel writes by a random argument is theirs. Returns how
+/// many calls succeeded and how many processes did not end by themselves.
+pub fn round(path: &str, random: &mut Random, count: usize) -> io::Result<(usize, usize)> {
+    let (mut successes, mut killed) = (0, 0);
+    for _ in 0..count.div_ceil(PER_PROCESS) {
+        let shared = Mapping::of(4096, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, std::ptr::null_mut())?;
+        let seed = random.bits();
+        let child = processes::fork(|| {
+            let counter = shared.start.cast::<u64>();
+            calls(path, &mut Random::new(seed), counter).map_or(1, |()| 0)
+        })?;
+        match child.wait()? {
+            0 => {}
+            status if status < 0 => killed += 1,
+            _ => return Err(io::Error::other("a process could not make its machine")),
+        }
+        successes += shared.number(0) as usize;
+    }
+    Ok((successes, killed))
+}
+
+fn calls(path: &str, random: &mut Random, successes: *mut u64) -> io::Result<()> {
+    let device = kvm::open(path)?;
+    let vm = Vm::new(path)?;
+    let mut vcpu = vm.vcpu(0)?;
+    let mut buffer = Mapping::new(0x1_0000)?;
+    let read_only = Mapping::new(0x1000)?;
+    // SAFETY: the mapping's own page.
+    unsafe { libc::mprotect(read_only.start.cast(), read_only.length, libc::PROT_READ) };
+    let memory = Mapping::new(0x1_0000)?;
+    vm.slot(0, 0, 0, memory.start as u64, memory.length as u64)?;
+    signals::every(500);
+    for call in 0..PER_PROCESS {
+        if call % 8 == 0 {
+            random.fill(&mut buffer.bytes()[..512]);
+        }
+        if random.once_in(2) {
+            // Small numbers pass more checks.
+            buffer.bytes()[..8].copy_from_slice(&(random.below(4)).to_le_bytes());
+        }
+        let fd: RawFd = random.of(&[device.as_raw_fd(), vm.fd.as_raw_fd(), vcpu.fd.as_raw_fd()]);
+        let number = random.below(0x100);
+        let request = match random.below(8) {
+            0 => random.bits() & 0xFFFF_FFFF,
+            1 => request(random.below(4), number, random.below(0x4000) as usize),
+            2 => request(random.below(4), number, random.of(&[0, 4, 8, 16, 24, 32, 64, 72, 144])),
+            _ => random.of(KNOWN),
+        };
+        // Its memory may be more than there is.
+        if request == kvm::SET_USER_MEMORY_REGION {
+            let region = &mut buffer.bytes()[..32];
+            region[4..8].copy_from_slice(&(random.below(8) as u32).to_le_bytes());
+            region[8..16].copy_from_slice(&(random.below(0x100) << 12).to_le_bytes());
+            region[16..24].copy_from_slice(&(random.below(0x20) << 12).to_le_bytes());
+            region[24..32].copy_from_slice(&(memory.start as u64).to_le_bytes());
+        }
+        let end = buffer.start as u64 + buffer.length as u64;
+        let argument = match random.below(10) {
+            0 => 0,
+            1 => random.bits(),
+            2 => random.below(0x1000),
+            3 => 0xFFFF_8000_0000_0000 | random.bits() >> 17,
+            4 => end - random.below(64),
+            5 => read_only.start as u64,
+            _ => buffer.start as u64,
+        };
+        if request == kvm::RUN {
+            vcpu.kvm_run().immediate_exit = random.below(2) as u8;
+        }
+        if let Ok(result) = kvm::ioctl(fd, request, argument) {
+            // SAFETY: the caller's page.
+            unsafe { *successes += 1 };
+            let makes_file = matches!(request & 0xFFFF, 0xAE01 | 0xAE41 | 0xAECE | 0xAE47);
+            if makes_file && result > 2 {
+                // SAFETY: the call has just made it.
+                unsafe { libc::close(result) };
+            }
+        }
+    }
+    signals::every(0);
+    Ok(())
+}
+
+/// Calls that KVM has on x86 (linux/kvm.h). Left out are those that need much time or memory by design.
+const KNOWN: &[u64] = &[
+    request(0, 0x00, 0),    // GET_API_VERSION
+    request(0, 0x01, 0),    // CREATE_VM
+    request(3, 0x02, 4),    // GET_MSR_INDEX_LIST
+    request(0, 0x03, 0),    // CHECK_EXTENSION
+    request(0, 0x04, 0),    // GET_VCPU_MMAP_SIZE
+    request(3, 0x05, 8),    // GET_SUPPORTED_CPUID
+    request(3, 0x09, 8),    // GET_EMULATED_CPUID
+    request(0, 0x41, 0),    // CREATE_VCPU
+    request(1, 0x42, 16),   // GET_DIRTY_LOG
+    request(1, 0x46, 32),   // SET_USER_MEMORY_REGION
+    request(0, 0x47, 0),    // SET_TSS_ADDR
+    request(1, 0x48, 8),    // SET_IDENTITY_MAP_ADDR
+    request(0, 0x78, 0),    // SET_BOOT_CPU_ID
+    request(0, 0x80, 0),    // RUN
+    request(2, 0x81, 144),  // GET_REGS
+    request(1, 0x82, 144),  // SET_REGS
+    request(2, 0x83, 312),  // GET_SREGS
+    request(1, 0x84, 312),  // SET_SREGS
+    request(3, 0x85, 24),   // TRANSLATE
+    request(1, 0x86, 4),    // INTERRUPT
+    request(3, 0x88, 8),    // GET_MSRS
+    request(1, 0x89, 8),    // SET_MSRS
+    request(1, 0x8B, 4),    // SET_SIGNAL_MASK
+    request(2, 0x8C, 416),  // GET_FPU
+    request(1, 0x8D, 416),  // SET_FPU
+    request(1, 0x90, 8),    // SET_CPUID2
+    request(3, 0x91, 8),    // GET_CPUID2
+    request(2, 0x98, 4),    // GET_MP_STATE
+    request(1, 0x99, 4),    // SET_MP_STATE
+    request(0, 0x9A, 0),    // NMI
+    request(1, 0x9B, 72),   // SET_GUEST_DEBUG
+    request(2, 0x9F, 64),   // GET_VCPU_EVENTS
+    request(1, 0xA0, 64),   // SET_VCPU_EVENTS
+    request(2, 0xA1, 128),  // GET_DEBUGREGS
+    request(1, 0xA2, 128),  // SET_DEBUGREGS
+    request(1, 0xA3, 104),  // ENABLE_CAP
+    request(2, 0xA4, 4096), // GET_XSAVE
+    request(1, 0xA5, 4096), // SET_XSAVE
+    request(2, 0xA6, 392),  // GET_XCRS
+    request(1, 0xA7, 392),  // SET_XCRS
+    0x2900,                 // the original yakvm's calls
+    0x2910,
+    0x2911,
+    0x2920,
+    0x2921,
+    0x2922,
+];
