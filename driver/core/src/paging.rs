@@ -55,8 +55,9 @@ pub struct Walk {
     /// Bits of a physical address.
     pub physical_bits: u32,
     /// Of WRITABLE, USER and the complement of NO_EXECUTE: what all entries so far allow.
-    allowed: u64,
-    level: u32,
+    pub allowed: u64,
+    /// Of the table that the entry is in.
+    pub level: u32,
     /// 1 at the end if the page tables allow to write.
     pub writable: u32,
 }

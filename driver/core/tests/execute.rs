@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 //! Instructions do what the processor does that the tests run on: registers, flags and memory after each
-//! of a million random ones.
+//! of hundreds of thousands of random ones.
 
 mod random;
 
@@ -182,7 +182,7 @@ fn instructions_do_what_the_processor_does() {
     let mut random = Random::new(4);
     let (code, page) = map();
     let mut done = std::collections::BTreeMap::new();
-    for _ in 0..1_000_000 {
+    for _ in 0..400_000 {
         let bytes = instruction(&mut random);
         let Ok(insn) = decode(&bytes, 64) else { continue };
         if usize::from(insn.base) == RSP || usize::from(insn.reg) == RSP && insn.high == 0 {
@@ -219,7 +219,7 @@ fn instructions_do_what_the_processor_does() {
         *done.entry(insn.operation as u8).or_insert(0) += 1;
     }
     assert_eq!(done.len(), 32, "not every operation was met: {done:?}");
-    assert!(done.values().all(|count| *count > 1000), "some operations are rare: {done:?}");
+    assert!(done.values().all(|count| *count > 400), "some operations are rare: {done:?}");
 }
 
 #[test]
