@@ -32,9 +32,8 @@ fn expected(mode: Mode, walk: &Walk, entries: &[u64]) -> Result<u64, u32> {
     let (cr0_wp, nxe) = (walk.cr0 & 1 << 16 != 0, walk.efer & 0x800 != 0);
     let (smep, smap) = (walk.cr4 & 1 << 20 != 0, walk.cr4 & 1 << 21 != 0);
     let (write, user, fetch) = (walk.access & 2 != 0, walk.access & 4 != 0, walk.access & 16 != 0);
-    let code = |bits: u32| {
-        bits | u32::from(write) * 2 | u32::from(user) * 4 | u32::from(fetch && (nxe || smep)) * 16
-    };
+    let bit = |condition: bool, bit: u32| if condition { bit } else { 0 };
+    let code = |bits: u32| bits | bit(write, 2) | bit(user, 4) | bit(fetch && (nxe || smep), 16);
     let mut page = (true, true, true);
     for (depth, entry) in entries.iter().enumerate() {
         let bit = |mask: u64| entry & mask != 0;
