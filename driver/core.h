@@ -27,17 +27,18 @@ struct yakvm_insn {
 	u8 access;		/* YAKVM_* below */
 	u8 memory_size;		/* of one access, 1, 2, 4 or 8 bytes */
 	u8 segment;		/* of the operand: 0 ES, 1 CS, 2 SS, 3 DS, 4 FS, 5 GS */
+	u8 destination_segment;	/* of the place that YAKVM_COPIES writes to */
 	/* */
 	u8 operation, base, index, scale, address_size, code_size;
 	u8 reg, high, register_size, immediate_source, memory_source, repeat, bit_string;
-	u8 reserved[7];
+	u8 reserved[6];
 	s64 displacement;
 	u64 immediate;
 };
 
 #define YAKVM_READS	1	/* memory is read at the operand */
-#define YAKVM_WRITES	2	/* memory is written: at the operand, or with YAKVM_COPIES at ES:rDI */
-#define YAKVM_COPIES	4	/* MOVS: the two places differ */
+#define YAKVM_WRITES	2	/* memory is written: at the operand, or with YAKVM_COPIES elsewhere */
+#define YAKVM_COPIES	4	/* MOVS, PUSH, POP: from the operand to the destination */
 #define YAKVM_PORT_IN	8	/* INS: memory_size bytes from port DX to the operand, ES:rDI */
 #define YAKVM_PORT_OUT	16	/* OUTS: from the operand to port DX */
 #define YAKVM_STRING	32	/* yakvm_elements() and yakvm_advance() apply */
@@ -48,14 +49,15 @@ struct yakvm_insn {
  */
 int yakvm_decode(const u8 bytes[15], u32 count, u32 bits, struct yakvm_insn *insn);
 
-/* The operand's offset in its segment (destination: that of MOVS's ES:rDI). Add the segment's base. */
+/* The operand's offset in its segment, or the destination's. Add the segment's base. */
 u64 yakvm_offset(const struct yakvm_insn *insn, const struct yakvm_registers *registers,
 		 bool destination);
 
 /*
  * Carries the instruction out: memory is what was read (0 without YAKVM_READS), the result is what is
  * to be written (YAKVM_WRITES). Updates registers, flags, and RIP: with a repeat prefix RIP stays
- * until the last round. Order: offset, read, execute, write; faults come before execute.
+ * until the last round. A division that raises #DE changes nothing, not even RIP. Order: offset, read,
+ * execute, write; faults come before execute.
  */
 u64 yakvm_execute(const struct yakvm_insn *insn, struct yakvm_registers *registers, u64 memory);
 

@@ -238,7 +238,8 @@ static int exit_io(struct vcpu *vcpu, enum pending pending, u32 info, u32 size, 
 
 static u64 operand(struct vcpu *vcpu, bool destination)
 {
-	u32 segment = destination ? YAKVM_ES : vcpu->insn.segment, bits = code_bits(vcpu);
+	u32 segment = destination ? vcpu->insn.destination_segment : vcpu->insn.segment;
+	u32 bits = code_bits(vcpu);
 	u64 base = (&vcpu->vmcb->save.es)[segment].base;
 
 	if (bits == 64)
@@ -315,6 +316,9 @@ static int mmio_execute(struct vcpu *vcpu, u64 memory)
 	struct yakvm_walk walk;
 	int error;
 
+	/* A division that has no result. */
+	if (after.rip == vcpu->regs.rip && !(vcpu->insn.access & YAKVM_STRING))
+		return raise(vcpu, DE_VECTOR, false, 0);
 	vcpu->memory = memory;
 	if (vcpu->insn.access & YAKVM_WRITES) {
 		linear = operand(vcpu, vcpu->insn.access & YAKVM_COPIES);

@@ -4,7 +4,7 @@
 //!
 //! A nested page fault on memory that no slot backs is an access to a device. The processor does not say
 //! what the instruction wanted, so its bytes are decoded. What a compiler or a careful assembly programmer
-//! uses for devices is known; PUSH, POP, CALL, MUL, DIV, SSE and AVX through device memory are refused.
+//! uses for devices is known; CALL, JMP, CMPS, SSE and AVX through device memory are refused.
 
 use crate::execute::sign_extend;
 use crate::insn::{Operation::*, *};
@@ -191,6 +191,14 @@ impl Decoder<'_> {
         self.set(operation, access | STRING)
     }
 
+    /// PUSH or POP: in 64-bit mode there are none of four bytes.
+    fn stack(&mut self, operation: Operation) -> Result<(), i32> {
+        if self.insn.code_size == 8 && !(self.narrow && self.insn.memory_size == 2) {
+            self.insn.memory_size = 8;
+        }
+        self.set(operation, READS | WRITES | COPIES)
+    }
+
     /// The opcodes of one byte.
     fn one_byte(&mut self, opcode: u8) -> Result<(), i32> {
         let size = self.insn.memory_size;
@@ -202,6 +210,12 @@ impl Decoder<'_> {
                 let (operation, access) = arithmetic(self.modrm()?);
                 self.immediate(if opcode == 0x83 { 1 } else { size })?;
                 self.set(operation, access)
+            }
+            // POP: from the stack to the operand.
+            0x8f if self.modrm()? == 0 => {
+                self.insn.destination_segment = self.insn.segment;
+                self.insn.segment = SS;
+                self.stack(Pop)
             }
             // MOVSXD.
             0x63 if self.insn.code_size == 8 && size != 2 => {
@@ -251,7 +265,15 @@ impl Decoder<'_> {
                 (0xf6, 2) => self.set(Not, READS | WRITES),
                 (0xf6, 3) => self.set(Neg, READS | WRITES),
                 (0xfe, 0) => self.set(Inc, READS | WRITES),
+                (0xf6, 4) => self.set(Mul, READS),
+                (0xf6, 5) => self.set(MulSigned, READS),
+                (0xf6, 6) => self.set(Div, READS),
+                (0xf6, 7) => self.set(DivSigned, READS),
                 (0xfe, 1) => self.set(Dec, READS | WRITES),
+                (0xfe, 6) if opcode == 0xff => {
+                    self.insn.destination_segment = SS;
+                    self.stack(Push)
+                }
                 _ => Err(EINVAL),
             },
             _ => Err(EINVAL),
@@ -275,6 +297,11 @@ impl Decoder<'_> {
             0xaf => self.load(Imul),
             0xb0 | 0xb1 => self.store(Cmpxchg, READS | WRITES),
             0xc0 | 0xc1 => self.store(Xadd, READS | WRITES),
+            // CMPXCHG8B, not CMPXCHG16B.
+            0xc7 if self.insn.memory_size != 8 && self.modrm()? == 1 => {
+                self.insn.memory_size = 8;
+                self.set(Cmpxchg8b, READS | WRITES)
+            }
             // BT, BTS, BTR, BTC with a bit number in a register, and with an immediate one.
             0xa3 | 0xab | 0xb3 | 0xbb => {
                 self.insn.bit_string = 1;
@@ -347,7 +374,7 @@ pub fn decode(bytes: &[u8], bits: u32) -> Result<Insn, i32> {
     }
     // LOCK is for read-modify-write of memory, but no shift; anything else is #UD.
     let shift = matches!(insn.operation, Rol | Ror | Rcl | Rcr | Shl | Shr | Sar);
-    let lockable = insn.access & (READS | WRITES | STRING) == READS | WRITES && !shift;
+    let lockable = insn.access & (READS | WRITES | COPIES) == READS | WRITES && !shift;
     if decoder.lock && !lockable { Err(EINVAL) } else { Ok(insn) }
 }
 

@@ -18,6 +18,9 @@ const STATUS: u64 = CF | PF | AF | ZF | SF | OF;
 
 const RAX: u8 = 0;
 const RCX: u8 = 1;
+const RDX: u8 = 2;
+const RBX: u8 = 3;
+const RSP: u8 = 4;
 const RDI: u8 = 7;
 /// Of the pages that string I/O must not cross in one go.
 const PAGE: u64 = 4096;
@@ -96,6 +99,31 @@ impl Registers {
 
     fn set_status(&mut self, changed: u64, flags: u64) {
         self.rflags = self.rflags & !changed | flags & changed;
+    }
+
+    /// A number of twice the size: AX, or the two halves in rDX and rAX.
+    fn wide(&self, size: u8) -> u128 {
+        if size == 1 {
+            return self.get(RAX, 2).into();
+        }
+        u128::from(self.get(RDX, size)) << (size * 8) | u128::from(self.get(RAX, size))
+    }
+
+    /// Writes AX, or rDX and rAX.
+    fn set_halves(&mut self, size: u8, high: u64, low: u64) {
+        if size == 1 {
+            self.set(RAX, 2, (high & 0xff) << 8 | low & 0xff);
+        } else {
+            self.set(RAX, size, low);
+            self.set(RDX, size, high);
+        }
+    }
+
+    /// Where the stack is after PUSH and POP.
+    fn stack(&self, insn: &Insn) -> u64 {
+        let size = u64::from(insn.memory_size);
+        let change = if insn.operation == Operation::Push { size.wrapping_neg() } else { size };
+        self.get(RSP, insn.code_size).wrapping_add(change) & mask(insn.code_size)
     }
 
     /// Steps over the instruction.
@@ -180,6 +208,31 @@ fn shift(operation: Operation, value: u64, count: u64, carry: u64, size: u8) -> 
     (value, changed, result_flags(value, size) | (carry * CF) | (overflow * OF))
 }
 
+/// Quotient and remainder, or None for #DE.
+fn divide(dividend: u128, divisor: u64, size: u8) -> Option<(u64, u64)> {
+    let (mut quotient, mut remainder) = (0, 0u128);
+    // A division of 128 bits is a function that the kernel does not have.
+    for bit in (0..128).rev() {
+        remainder = remainder << 1 | dividend >> bit & 1;
+        quotient <<= 1;
+        if remainder >= u128::from(divisor) {
+            remainder -= u128::from(divisor);
+            quotient |= 1;
+        }
+    }
+    (divisor != 0 && quotient <= u128::from(mask(size))).then_some((quotient as u64, remainder as u64))
+}
+
+/// The same for numbers with signs: the remainder has the dividend's.
+fn divide_signed(dividend: i128, divisor: i64, size: u8) -> Option<(u64, u64)> {
+    let (quotient, remainder) = divide(dividend.unsigned_abs(), divisor.unsigned_abs(), 8)?;
+    let sign = |value: u64, negative| if negative { value.wrapping_neg() } else { value };
+    let negative = (dividend < 0) != (divisor < 0);
+    let result = sign(quotient, negative);
+    let fits = sign_extend(result, size) == result && (result == 0 || negative == (result >> 63 != 0));
+    fits.then_some((result, sign(remainder, dividend < 0)))
+}
+
 /// Whether the condition of this number holds, as in Jcc.
 fn condition(flags: u64, number: u64) -> bool {
     let less = (flags & SF != 0) != (flags & OF != 0);
@@ -258,6 +311,43 @@ pub extern "C" fn yakvm_execute(insn: &Insn, registers: &mut Registers, memory: 
             let count = right & if size == 8 { 63 } else { 31 };
             shift(insn.operation, left, count, carry, size)
         }
+        Mul | MulSigned => {
+            let (factor, signed) = (registers.get(RAX, size), insn.operation == MulSigned);
+            let number = |value: u64| {
+                if signed { i128::from(sign_extend(value, size) as i64) } else { i128::from(value) }
+            };
+            let product = number(factor).wrapping_mul(number(memory)) as u128;
+            let (low, high) = (product as u64, (product >> (size * 8)) as u64);
+            let empty = if signed && sign_extend(low, size) >> 63 != 0 { mask(size) } else { 0 };
+            registers.set_halves(size, high, low);
+            (0, STATUS, if high & mask(size) == empty { 0 } else { CF | OF })
+        }
+        Div | DivSigned => {
+            let wide = registers.wide(size);
+            let unused = 128 - u32::from(size) * 16;
+            let divided = if insn.operation == Div {
+                divide(wide, memory, size)
+            } else {
+                divide_signed((wide << unused) as i128 >> unused, sign_extend(memory, size) as i64, size)
+            };
+            // #DE.
+            let Some((quotient, remainder)) = divided else { return 0 };
+            registers.set_halves(size, remainder, quotient);
+            (0, 0, 0)
+        }
+        Push | Pop => {
+            registers.set(RSP, insn.code_size, registers.stack(insn));
+            (memory, 0, 0)
+        }
+        Cmpxchg8b => {
+            let half = |number| registers.get(number, 4);
+            let equal = half(RDX) << 32 | half(RAX) == memory;
+            let new = half(RCX) << 32 | half(RBX);
+            if !equal {
+                registers.set_halves(4, memory >> 32, memory);
+            }
+            (if equal { new } else { memory }, ZF, if equal { ZF } else { 0 })
+        }
     };
     registers.set_status(changed, flags);
     // Memory into a register; with MOVS into memory, with CMP nowhere.
@@ -275,12 +365,17 @@ pub extern "C" fn yakvm_execute(insn: &Insn, registers: &mut Registers, memory: 
 /// The operand's offset in its segment; with `destination`, that of ES:rDI.
 #[unsafe(no_mangle)]
 pub extern "C" fn yakvm_offset(insn: &Insn, registers: &Registers, destination: bool) -> u64 {
-    if destination {
-        return registers.get(RDI, insn.address_size);
+    match (insn.operation, destination) {
+        (Operation::Push, true) => return registers.stack(insn),
+        (Operation::Pop, false) => return registers.get(RSP, insn.code_size),
+        (_, true) if insn.access & STRING != 0 => return registers.get(RDI, insn.address_size),
+        _ => {}
     }
     let base = match insn.base {
         NONE => 0,
         RIP => registers.rip.wrapping_add(u64::from(insn.length)),
+        // POP has changed it before.
+        RSP if insn.operation == Operation::Pop => registers.stack(insn),
         number => registers.get(number, 8),
     };
     let index = if insn.index == NONE { 0 } else { registers.get(insn.index, 8) };

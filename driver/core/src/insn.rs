@@ -5,7 +5,7 @@
 pub const READS: u8 = 1;
 /// Memory is written.
 pub const WRITES: u8 = 2;
-/// MOVS: what is read at the operand is written at ES:rDI.
+/// MOVS, PUSH, POP: what is read at the operand is written elsewhere.
 pub const COPIES: u8 = 4;
 /// INS.
 pub const PORT_IN: u8 = 8;
@@ -68,6 +68,14 @@ pub enum Operation {
     Shl,
     Shr,
     Sar,
+    /// MUL and IMUL with a result of twice the size.
+    Mul,
+    MulSigned,
+    Div,
+    DivSigned,
+    Push,
+    Pop,
+    Cmpxchg8b,
 }
 /// `struct yakvm_insn`: a decoded instruction with one operand in memory.
 #[repr(C)]
@@ -81,6 +89,8 @@ pub struct Insn {
     pub memory_size: u8,
     /// The operand's segment: ES, CS, SS, DS, FS, GS.
     pub segment: u8,
+    /// Of the place that [`COPIES`] writes to.
+    pub destination_segment: u8,
     /// What is computed.
     pub operation: Operation,
     /// A register number, [`RIP`] or [`NONE`].
@@ -108,7 +118,7 @@ pub struct Insn {
     /// 1: the bit number in the register selects memory beside the operand, as BT does.
     pub bit_string: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 6],
     /// Part of the address, sign-extended.
     pub displacement: i64,
     /// Sign-extended.

@@ -44,6 +44,12 @@ fn operation(mnemonic: Mnemonic) -> Option<(Operation, bool)> {
         Mnemonic::Btr => (Btr, true),
         Mnemonic::Btc => (Btc, true),
         Mnemonic::Imul => (Imul, false),
+        Mnemonic::Mul => (Mul, false),
+        Mnemonic::Div => (Div, false),
+        Mnemonic::Idiv => (DivSigned, false),
+        Mnemonic::Push => (Push, true),
+        Mnemonic::Pop => (Pop, true),
+        Mnemonic::Cmpxchg8b => (Cmpxchg8b, true),
         Mnemonic::Rol => (Rol, true),
         Mnemonic::Ror => (Ror, true),
         Mnemonic::Rcl => (Rcl, true),
@@ -103,7 +109,7 @@ fn is_memory(kind: OpKind) -> bool {
 }
 
 /// Forms of known mnemonics that the decoder refuses: moves of segment, control and debug registers, SSE's MOVSD,
-/// MOVSXD with 16 bits (it differs between vendors), IMUL with two results, and the second encodings of group 1 and of TEST.
+/// MOVSXD with 16 bits (it differs between vendors), and the second encodings of group 1 and of TEST.
 fn is_left_out(instruction: &Instruction, opcode: &[u8]) -> bool {
     let system = (0..instruction.op_count()).any(|operand| {
         let register = instruction.op_register(operand);
@@ -111,7 +117,6 @@ fn is_left_out(instruction: &Instruction, opcode: &[u8]) -> bool {
     });
     system
         || opcode[0] == 0x82
-        || (matches!(opcode[0], 0xf6 | 0xf7) && instruction.mnemonic() == Mnemonic::Imul)
         || (matches!(opcode[0], 0xf6 | 0xf7) && opcode[1] >> 3 & 7 == 1)
         || (opcode[0] == 0x63 && instruction.op0_register().size() == 2)
 }
@@ -137,11 +142,17 @@ fn number(register: Register) -> u8 {
 fn compare(ours: &Insn, theirs: &Instruction, bits: u32) {
     assert_eq!(usize::from(ours.length), theirs.len());
     let (operation, may_write) = operation(theirs.mnemonic()).expect("a mnemonic that is known");
+    let operation = if theirs.mnemonic() == Mnemonic::Imul && theirs.op_count() == 1 {
+        Operation::MulSigned
+    } else {
+        operation
+    };
     assert_eq!(ours.operation, operation);
     let kinds: Vec<OpKind> = theirs.op_kinds().collect();
     let memory = kinds.iter().position(|kind| is_memory(*kind)).expect("a memory operand") as u32;
     let ports = matches!(opcode_of(theirs), 'i' | 'o');
-    let copies = kinds.iter().filter(|kind| is_memory(**kind)).count() == 2;
+    let stack = matches!(operation, Operation::Push | Operation::Pop);
+    let copies = kinds.iter().filter(|kind| is_memory(**kind)).count() == 2 || stack;
     let access = ours.access;
     assert_eq!(access & insn::STRING != 0, kinds.iter().any(|kind| is_string(*kind)));
     assert_eq!(access & insn::COPIES != 0, copies);
@@ -206,7 +217,13 @@ fn address(ours: &Insn, theirs: &Instruction, kinds: &[OpKind], memory: u32) {
         _ if ours.code_size == 8 => Register::DS,
         segment => segment,
     };
-    assert_eq!(ours.segment, (segment as u32 - Register::ES as u32) as u8, "the segment");
+    let (used, other) = match ours.operation {
+        Operation::Pop => (ours.destination_segment, ours.segment),
+        _ => (ours.segment, ours.destination_segment),
+    };
+    assert_eq!(used, (segment as u32 - Register::ES as u32) as u8, "the segment");
+    let stack = matches!(ours.operation, Operation::Push | Operation::Pop);
+    assert_eq!(other, if stack { 2 } else { 0 });
     let size = |kind: &OpKind| match kind {
         MemorySegSI | MemoryESDI => 2,
         MemorySegESI | MemoryESEDI => 4,

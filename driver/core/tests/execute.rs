@@ -83,7 +83,8 @@ fn instruction(random: &mut Random) -> Vec<u8> {
         0x63, 0x80, 0x81, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0xa4, 0xa5, 0xaa, 0xab, 0xac,
         0xad, 0xae, 0xaf, 0xc6, 0xc7, 0x69, 0x6b, 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3, 0xf6, 0xf7, 0xfe, 0xff,
     ];
-    const TWO: &[u8] = &[0xa3, 0xab, 0xb0, 0xb1, 0xb3, 0xb6, 0xb7, 0xba, 0xbb, 0xbe, 0xbf, 0xc0, 0xc1, 0xaf];
+    const TWO: &[u8] =
+        &[0xa3, 0xab, 0xb0, 0xb1, 0xb3, 0xb6, 0xb7, 0xba, 0xbb, 0xbe, 0xbf, 0xc0, 0xc1, 0xaf, 0xc7];
     let mut bytes = Vec::new();
     for prefix in [0x66, 0x67, 0xf0, 0xf2, 0xf3] {
         if random.below(5) == 0 {
@@ -122,7 +123,8 @@ fn undefined(insn: &Insn, before: &Registers) -> u64 {
         // OF, SF, AF, PF.
         Bt | Bts | Btr | Btc => OF | 0x80 | AF | 4,
         // SF, ZF, AF, PF.
-        Imul => 0xd4,
+        Imul | Mul | MulSigned => 0xd4,
+        Div | DivSigned => 0x8d5,
         Rol | Ror | Rcl | Rcr if count > 1 => OF,
         Shl | Shr | Sar if count > bits => OF | AF | 1,
         Shl | Shr | Sar if count > 1 => OF | AF,
@@ -153,8 +155,8 @@ fn registers(random: &mut Random, insn: &Insn, page: u64) -> Registers {
     registers
 }
 
-/// Executes `insn` to its end as the driver does, in the copy `memory` of the page at `page`.
-fn emulate(insn: &Insn, registers: &mut Registers, memory: &mut [u8], page: u64) {
+/// Executes `insn` to its end, unless it raises #DE, as the driver does, in the copy `memory` of the page at `page`.
+fn emulate(insn: &Insn, registers: &mut Registers, memory: &mut [u8], page: u64) -> bool {
     let next = registers.rip.wrapping_add(u64::from(insn.length));
     let size = usize::from(insn.memory_size);
     while registers.rip != next {
@@ -170,11 +172,16 @@ fn emulate(insn: &Insn, registers: &mut Registers, memory: &mut [u8], page: u64)
             value[..size].copy_from_slice(&memory[source..source + size]);
         }
         let result = yakvm_execute(insn, registers, u64::from_le_bytes(value));
+        if registers.rip != next && insn.access & insn::STRING == 0 {
+            assert!(matches!(insn.operation, Operation::Div | Operation::DivSigned));
+            return false;
+        }
         if insn.access & insn::WRITES != 0 {
             memory[target..target + size].copy_from_slice(&result.to_le_bytes()[..size]);
         }
     }
     assert_eq!(registers.rip, next);
+    true
 }
 
 #[test]
@@ -186,6 +193,10 @@ fn instructions_do_what_the_processor_does() {
         let bytes = instruction(&mut random);
         let Ok(insn) = decode(&bytes, 64) else { continue };
         if usize::from(insn.base) == RSP || usize::from(insn.reg) == RSP && insn.high == 0 {
+            continue;
+        }
+        // The stack is that of this test.
+        if matches!(insn.operation, Operation::Push | Operation::Pop) {
             continue;
         }
         if insn.bit_string != 0 && insn.reg == insn.base {
@@ -202,6 +213,10 @@ fn instructions_do_what_the_processor_does() {
             }
         });
         let (mut theirs, mut ours, mut our_memory) = (before, before, memory);
+        if !emulate(&insn, &mut ours, &mut our_memory, page as u64) {
+            assert_eq!(ours, before, "#DE changes nothing");
+            continue;
+        }
         // SAFETY: the pages are ours; the instruction uses the second one, and a RET follows it.
         let their_memory = unsafe {
             std::ptr::copy_nonoverlapping(memory.as_ptr(), page, SIZE);
@@ -210,7 +225,6 @@ fn instructions_do_what_the_processor_does() {
             run(code, &mut theirs);
             std::slice::from_raw_parts(page, SIZE)
         };
-        emulate(&insn, &mut ours, &mut our_memory, page as u64);
         let context = || format!("{bytes:02x?} {insn:?} from {before:x?}");
         assert_eq!(ours.gpr, theirs.gpr, "registers of {}", context());
         let defined = !undefined(&insn, &before);
@@ -218,7 +232,7 @@ fn instructions_do_what_the_processor_does() {
         assert!(our_memory == their_memory, "memory of {}", context());
         *done.entry(insn.operation as u8).or_insert(0) += 1;
     }
-    assert_eq!(done.len(), 32, "not every operation was met: {done:?}");
+    assert_eq!(done.len(), 37, "not every operation was met: {done:?}");
     assert!(done.values().all(|count| *count > 400), "some operations are rare: {done:?}");
 }
 
@@ -256,4 +270,52 @@ fn addresses_are_those_that_iced_computes() {
         }
     }
     assert!(compared > 500_000, "only {compared} were known");
+}
+
+#[test]
+fn push_and_pop_move_the_stack() {
+    let mut registers = Registers::default();
+    registers.gpr[RSP] = 0x1000;
+    registers.gpr[0] = 0xb8000;
+    // PUSH [RAX]; POP [RSP+8], whose address counts from the stack after it.
+    let push = decode(&[0xff, 0x30], 64).unwrap();
+    assert_eq!(
+        (yakvm_offset(&push, &registers, false), yakvm_offset(&push, &registers, true)),
+        (0xb8000, 0xff8)
+    );
+    assert_eq!(yakvm_execute(&push, &mut registers, 5), 5);
+    assert_eq!((registers.gpr[RSP], registers.rip), (0xff8, 2));
+    let pop = decode(&[0x8f, 0x44, 0x24, 0x08], 64).unwrap();
+    assert_eq!(
+        (yakvm_offset(&pop, &registers, false), yakvm_offset(&pop, &registers, true)),
+        (0xff8, 0x1008)
+    );
+    assert_eq!(yakvm_execute(&pop, &mut registers, 7), 7);
+    assert_eq!((registers.gpr[RSP], registers.rip), (0x1000, 6));
+    // In 16-bit code SP wraps.
+    registers.gpr[RSP] = 0x5_0000;
+    let push = decode(&[0xff, 0x37], 16).unwrap();
+    assert_eq!(yakvm_offset(&push, &registers, true), 0xfffe);
+    yakvm_execute(&push, &mut registers, 0);
+    assert_eq!(registers.gpr[RSP], 0x5_fffe);
+}
+
+#[test]
+fn divisions_without_a_result_change_nothing() {
+    // DIV and IDIV of RDX:RAX by [RDI].
+    for (bytes, rdx, rax, divisor) in [
+        ([0x48, 0xf7, 0x37], 0, 1, 0),
+        ([0x48, 0xf7, 0x37], 2, 0, 2),
+        ([0x48, 0xf7, 0x3f], 0, 0, 0),
+        ([0x48, 0xf7, 0x3f], u64::MAX, 1 << 63, u64::MAX),
+        ([0x48, 0xf7, 0x3f], 1 << 63, 0, u64::MAX),
+        ([0x48, 0xf7, 0x3f], 0, 1 << 63, 1),
+    ] {
+        let insn = decode(&bytes, 64).unwrap();
+        let mut registers = Registers { rip: 9, ..Registers::default() };
+        (registers.gpr[0], registers.gpr[2]) = (rax, rdx);
+        let before = registers;
+        yakvm_execute(&insn, &mut registers, divisor);
+        assert_eq!(registers, before, "{rdx:x}:{rax:x} by {divisor:x}");
+    }
 }

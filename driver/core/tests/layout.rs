@@ -39,6 +39,7 @@ fn structures_are_the_same_in_c() {
             access,
             memory_size,
             segment,
+            destination_segment,
             operation,
             base,
             index,
