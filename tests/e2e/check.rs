@@ -7,6 +7,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::support::pty::Terminal;
 use crate::support::{
     ChrootFolder, FinishedRun, Kvm, Lane, chroot_command, exact_output, guest_test, halted, lane, test,
+    test_device,
 };
 
 /// The column of expectations for this host; `None` for an unknown kind.
@@ -152,9 +153,9 @@ pub fn trials() -> Vec<Trial> {
             let ran = Kvm::new().arg("check").run();
             ran.expect_status(0)?.check(ran.err.is_empty(), "nothing on standard error")?;
             ran.check(ran.out.is_ascii() && !ran.out.contains('\x1b'), "plain ASCII")?;
-            for line in
-                ["Host\n  yes /dev/kvm ", "\n  yes 64-bit, ring 0 ", "\nDebugging\n", "Guests can run here."]
-            {
+            let device = test_device().unwrap_or_else(|| "/dev/kvm".to_owned());
+            let first = format!("Host\n  yes {device} ");
+            for line in [first.as_str(), "\n  yes 64-bit, ring 0 ", "\nDebugging\n", "Guests can run here."] {
                 ran.check(ran.out.contains(line), &format!("{line:?} in the table"))?;
             }
             let leaves_nothing = std::fs::read_dir(ran.folder.path())?.next().is_none();

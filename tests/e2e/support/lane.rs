@@ -29,6 +29,12 @@ pub fn lane() -> Lane {
     }
 }
 
+/// True if KVM has reset the registers when it reports a triple fault: that of AMD-V does; the driver of `driver/` does
+/// not.
+pub fn resets_registers() -> bool {
+    lane() == Lane::Amd && super::test_device().is_none()
+}
+
 /// Number of bytes that the guest `serial-million` sends: a million, unless `KVM_FLOOD` gives the number that
 /// it was built for.
 pub fn flood_size() -> usize {

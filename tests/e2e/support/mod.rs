@@ -26,7 +26,8 @@ mod yakvm;
 pub use chroot::{ChrootFolder, chroot_command, is_root};
 pub use exact_output::{ExactOutput, HALTED_0, exact_output, halted, low_memory_map};
 pub use lane::{
-    KERNEL_SUFFIX, Lane, flood_size, lane, part_of, skip_the_same, skip_unless_all, skip_unsupported,
+    KERNEL_SUFFIX, Lane, flood_size, lane, part_of, resets_registers, skip_the_same, skip_unless_all,
+    skip_unsupported,
 };
 pub use running::Running;
 
