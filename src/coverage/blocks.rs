@@ -62,11 +62,11 @@ impl CodeRows<'_> {
     pub(super) fn split(&self) -> SplitRows {
         let mut targets = Targets::default();
         for row in self.rows {
-            let mut found = BTreeSet::new();
+            let mut found = Vec::new();
             if self.decode(row, |instruction| found.extend(target(instruction))) {
                 targets.certain.extend(&found);
             }
-            targets.all.append(&mut found);
+            targets.all.extend(found);
         }
         targets.all.extend(self.symbols.iter().map(|(address, _)| *address));
         let rows: Vec<LineRow> = self.rows.iter().flat_map(|row| self.split_row(row, &targets)).collect();

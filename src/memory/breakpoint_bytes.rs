@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{GuestMemory, MemoryError};
+use crate::arch::PAGE_SIZE;
 
 /// The inserted bytes, by guest-physical address.
 #[derive(Debug, Default)]
@@ -22,6 +23,13 @@ pub(super) struct BreakpointBytes {
 struct Replaced {
     inserted: u8,
     original: u8,
+}
+
+/// A page that breakpoints are inserted into.
+struct Page {
+    start: u64,
+    bytes: [u8; PAGE_SIZE as usize],
+    has_changed: bool,
 }
 
 impl BreakpointBytes {
@@ -63,16 +71,32 @@ impl GuestMemory {
             && self.write(address, &[original]).is_ok()
     }
 
-    /// Inserts all bytes again that memory has lost because a snapshot without them was restored.
+    /// Inserts all bytes again that memory has lost because a snapshot without them was restored. No vCPU may be
+    /// running.
     pub fn renew_breakpoints(&self) {
+        let mut page = Page { start: u64::MAX, bytes: [0; PAGE_SIZE as usize], has_changed: false };
         for (address, replaced) in self.inserted.write().iter_mut() {
-            let mut byte = [0];
-            if self.read(*address, &mut byte).is_ok()
-                && byte[0] != replaced.inserted
-                && self.write(*address, &[replaced.inserted]).is_ok()
-            {
-                replaced.original = byte[0];
+            let start = address - address % PAGE_SIZE;
+            if page.start != start {
+                self.write_back(&page);
+                page.start = if self.read(start, &mut page.bytes).is_ok() { start } else { u64::MAX };
+                page.has_changed = false;
             }
+            if page.start == start {
+                let byte = &mut page.bytes[(address % PAGE_SIZE) as usize];
+                if *byte != replaced.inserted {
+                    replaced.original = std::mem::replace(byte, replaced.inserted);
+                    page.has_changed = true;
+                }
+            }
+        }
+        self.write_back(&page);
+    }
+
+    fn write_back(&self, page: &Page) {
+        if page.has_changed {
+            // Cannot fail: what can be read and has breakpoints is RAM.
+            let _ = self.write(page.start, &page.bytes);
         }
     }
 

@@ -87,7 +87,7 @@ fn tests_with_coverage() -> Kvm {
 /// The tests that start guests.
 pub fn trials() -> Vec<Trial> {
     vec![
-        guest_test("the_lines_that_tests_have_run_are_in_the_tracefile", || {
+        guest_test("coverage_names_the_lines_that_tests_have_run", || {
             let ran = tests_with_coverage().args(["--jobs", "1", "--logfile", "log"]).run();
             ran.expect_status(101)?.check(ran.out.contains("test crashes ... FAILED"), "the crash")?;
             expect_marked(&ran)?;
@@ -99,12 +99,12 @@ pub fn trials() -> Vec<Trial> {
             ran.check(run == stops && run < all, &format!("one stop for each block: {line}"))?;
             Ok(())
         }),
-        guest_test("jobs_share_what_they_have_covered", || {
+        guest_test("coverage_of_all_jobs_is_put_together", || {
             let ran = tests_with_coverage().args(["--jobs", "2", "--retries", "1"]).run();
             ran.expect_status(101)?;
             expect_marked(&ran)
         }),
-        guest_test("a_test_that_is_stopped_has_its_lines", || {
+        guest_test("coverage_has_the_lines_of_a_test_that_is_stopped", || {
             let ran = Kvm::new()
                 .arg("test")
                 .arg(guest("coverage"))
@@ -122,7 +122,7 @@ pub fn trials() -> Vec<Trial> {
             ran.check(run(&text, "loop(10);") == Some(false), "another test")?;
             Ok(())
         }),
-        guest_test("guests_of_all_kinds_run_as_they_do_without_coverage", || {
+        guest_test("coverage_changes_nothing_in_guests_of_all_kinds", || {
             // Relocated, in the higher half, in 32-bit code, by the Limine boot protocol, with several processors, and
             // with code that is copied, with interrupts and `hlt`.
             for (name, file) in [
@@ -179,13 +179,13 @@ pub fn others() -> Vec<Trial> {
             ran.check(ran.out.contains("\ncoverage in lcov.info:\n"), "the table")?;
             Ok(())
         }),
-        guest_test("the_table_is_no_part_of_a_report_for_programs", || {
+        guest_test("coverage_is_no_part_of_a_report_for_programs", || {
             let ran = tests_with_coverage().args(["--format", "junit"]).run();
             ran.check(ran.out.ends_with("</testsuites>\n"), "only XML on standard output")?;
             ran.expect_err("coverage in lcov.info:\n")?;
             Ok(())
         }),
-        guest_test("a_tracefile_is_replaced_and_another_file_is_not", || {
+        guest_test("coverage_replaces_a_tracefile_and_no_other_file", || {
             let run = |contents: &str| tests_with_coverage().file("lcov.info", contents).run();
             run("TN:\nSF:a.c\nend_of_record\n").expect_status(101)?;
             let ran = run("a letter\n");
@@ -198,7 +198,7 @@ pub fn others() -> Vec<Trial> {
             ran.expect_status(6)?.expect_err("cannot write `no/lcov.info`")?.expect_out("")?;
             Ok(())
         }),
-        guest_test("a_guest_without_lines_is_refused_with_the_remedy", || {
+        guest_test("coverage_of_a_guest_without_lines_is_refused_with_the_remedy", || {
             let ran = Kvm::new().arg("test").arg(guest("coverage")).in_shell(
                 "objcopy --strip-debug \"$3\" stripped.elf && exec \"$1\" \"$2\" stripped.elf --coverage lcov.info",
             );
@@ -209,7 +209,7 @@ pub fn others() -> Vec<Trial> {
             ran.expect_status(4)?.expect_err("is no ELF file")?.expect_out("")?;
             Ok(())
         }),
-        guest_test("lcov_and_genhtml_read_the_tracefile_where_they_are_installed", || {
+        guest_test("coverage_is_read_by_lcov_and_genhtml_where_they_are_installed", || {
             let ran = tests_with_coverage().run();
             let path = ran.folder.path();
             for (tool, arguments) in

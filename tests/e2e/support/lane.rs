@@ -167,7 +167,7 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
             "endless_is_ended_by_the_timeout",
             "a_test_that_computes_for_ever_fails",
             "a_test_that_waits_for_a_flag_that_nobody_sets_fails_at_once",
-            "a_test_that_is_stopped_has_its_lines",
+            "coverage_has_the_lines_of_a_test_that_is_stopped",
             "the_log_is_written_while_the_guest_runs",
             "a_short_answer_comes_out_while_the_guest_computes",
             "a_long_answer_comes_out_while_the_guest_computes",
