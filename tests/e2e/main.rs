@@ -86,6 +86,7 @@ mod terminal;
 mod test_runner;
 mod test_runner_disks;
 mod test_runner_hangs;
+mod testing_docs;
 mod transfers_in_flight;
 mod triple_faults;
 mod truncated_snapshots;
@@ -191,6 +192,7 @@ fn main() {
     independent.extend(terminal::trials());
     independent.extend(coverage::others().into_iter().map(|trial| trial.with_kind("test-runner")));
     independent.extend(test_runner::others().into_iter().map(|trial| trial.with_kind("test-runner")));
+    independent.extend(testing_docs::trials().into_iter().map(|trial| trial.with_kind("test-runner")));
     independent.extend(test_runner_disks::others().into_iter().map(|trial| trial.with_kind("test-runner")));
     independent.extend(serial::trials());
     independent.extend(shared_output::trials());
