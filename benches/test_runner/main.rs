@@ -1,4 +1,5 @@
-//! 200 tests of one kernel by `kvm test`, beside a process of QEMU for each of them.
+//! 200 tests of one kernel by `kvm test`, beside a process of QEMU for each of them; and of a larger one with and without
+//! coverage.
 //!
 //! `cargo bench --bench test_runner [-- OPTION...]`; docs/benchmarks.md explains the lines of the table.
 
@@ -6,6 +7,7 @@
 #[path = "../shared/mod.rs"]
 mod shared;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -122,6 +124,79 @@ fn qemu(runner: Runner, guests: &Guests) -> Command {
     command
 }
 
+/// Whether coverage is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coverage {
+    /// It is.
+    Measured,
+    /// It is not.
+    Off,
+}
+
+impl rounds::Contender for Coverage {
+    fn name(self) -> &'static str {
+        match self {
+            Coverage::Measured => "kvm test --coverage",
+            Coverage::Off => "kvm test without coverage",
+        }
+    }
+
+    fn is_optional(self) -> bool {
+        false
+    }
+}
+
+/// Conditions in each test of the guest for coverage; none of them holds.
+const CONDITIONS: usize = 28;
+
+/// Builds a kernel whose tests have two basic blocks for each of [`CONDITIONS`].
+fn kernel_with_blocks(guests: &Guests) -> Result<PathBuf, Failure> {
+    let mut source = "#include \"kernel_test.h\"\n#include \"serial.h\"\n\
+         void kernel_test_print(const char *text) { serial_print(COM1, text); }\n\
+         static volatile uint64_t seen;\n"
+        .to_owned();
+    for test in 0..TESTS {
+        source += &format!("KERNEL_TEST(test_{test})\n{{\n");
+        for condition in 1..=CONDITIONS {
+            source += &format!("    if (seen == {condition})\n        seen++;\n");
+        }
+        source += "    CHECK(seen == 0);\n}\n";
+    }
+    source += "uint64_t guest_main(void) { kernel_test_run(); }\n";
+    let folder = guests.folder();
+    std::fs::write(folder.join("blocks.c"), source)?;
+    let built = Command::new("bash")
+        .args(["-c", BUILD, "bash"])
+        .arg(folder)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()?;
+    match built.status.success() {
+        true => Ok(folder.join("blocks.elf")),
+        false => Err(String::from_utf8_lossy(&built.stderr).into_owned().into()),
+    }
+}
+
+/// Each line has instructions of its own.
+const BUILD: &str = "set -euo pipefail; . target-examples/lib/build.sh; start_build \"$1\"; \
+     make_elf blocks guest.ld \"${fixed_address[@]}\" -O0 \"$lib/start.S\" \"$1/blocks.c\"";
+
+/// Seconds that all tests of `guest` take, one at a time.
+fn run_with(coverage: Coverage, guest: &Path, guests: &Guests) -> Result<f64, Failure> {
+    let mut command = Command::new(kvm_binary());
+    command.arg("test").arg(guest).args(["--memory", RAM, "--jobs", "1", "--quiet"]);
+    if coverage == Coverage::Measured {
+        command.arg("--coverage").arg(guests.folder().join("lcov.info"));
+    }
+    let mut command = programs::connect(command, guests.folder());
+    let begin = Instant::now();
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !text.contains(&format!("ok. {TESTS} passed;")) {
+        return Err(format!("not all tests have passed: {text}").into());
+    }
+    Ok(begin.elapsed().as_secs_f64())
+}
+
 fn measure(rounds: usize, qemu_rounds: usize) -> Result<Table, Failure> {
     let guests = Guests::build(WRITES)?;
     let mut table = Table::new(host::line());
@@ -133,6 +208,12 @@ fn measure(rounds: usize, qemu_rounds: usize) -> Result<Table, Failure> {
         |runner| run(runner, &guests),
     )?;
     compare(&mut table, &what, TIME, &measured, |_| Some(Target::Value(MOST)));
+    let guest = kernel_with_blocks(&guests)?;
+    let what = format!("{TESTS} tests of {} basic blocks each", 2 * CONDITIONS);
+    let contenders = [Coverage::Measured, Coverage::Off];
+    let measured =
+        side_by_side(&what, &contenders, |_| qemu_rounds, |coverage| run_with(coverage, &guest, &guests))?;
+    compare(&mut table, &what, TIME, &measured, |_| None);
     Ok(table)
 }
 
