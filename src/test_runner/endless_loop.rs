@@ -76,7 +76,8 @@ impl LoopSearch {
             return Ok(Followed::Unknown);
         }
         let before = *machine.cpu(CpuId::BOOT).guest_debug();
-        let step = GuestDebug { single_step: true, block_interrupts: true, ..GuestDebug::default() };
+        // Some hosts execute one more instruction behind an access to a port: it may be a breakpoint of coverage.
+        let step = GuestDebug { single_step: true, block_interrupts: true, ..before };
         machine.cpu_mut(CpuId::BOOT).set_guest_debug(step)?;
         let followed = follow(machine, self.length);
         // An end may have left nothing to set.
