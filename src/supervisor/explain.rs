@@ -110,7 +110,7 @@ impl FirstInstruction {
 
 impl Supervisor<'_> {
     /// Steps until the run ends or the time is up: the number of instructions, the end, and the registers in front of the
-    /// last instruction.
+    /// last instruction. The console's loop evaluates breakpoints and stops, too, which would cost each instruction time.
     fn step_to_end(
         &mut self,
         progress: &mut dyn FnMut(u64),
