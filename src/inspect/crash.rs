@@ -400,6 +400,9 @@ fn walk(memory: &GuestMemory, registers: &Registers, address: u64) -> PageWalk {
     PageWalk { address, entries, physical: found.ok().map(|mapping| mapping.physical) }
 }
 
+#[cfg(any(test, fuzzing))]
+#[path = "crash/fuzzing.rs"]
+pub mod fuzzing;
 #[cfg(test)]
 #[path = "crash_test.rs"]
 mod tests;

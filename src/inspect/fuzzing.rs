@@ -11,9 +11,9 @@ use crate::boot::{FileSection, NamedStack, Symbol};
 use crate::memory::{GuestMemory, RAM_GRANULE};
 
 /// Where the input goes.
-const TABLES: u64 = 0x1000;
+pub(super) const TABLES: u64 = 0x1000;
 /// Most entries of page tables that are looked at: fewer than outside of tests, so that each input is short.
-const MOST_ENTRIES: usize = 1 << 12;
+pub(super) const MOST_ENTRIES: usize = 1 << 12;
 /// Most text that a view makes.
 const LONGEST: usize = 4 << 20;
 
@@ -39,16 +39,15 @@ impl Names for Anything {
     }
 }
 
-/// Makes all views of a guest whose registers and memory are `input`.
-///
-/// # Panics
-///
-/// If a view does not hold what it promises.
-pub fn view_anything(input: &[u8]) {
-    let mut words =
-        input.chunks(8).map(|bytes| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+/// The words that `input` consists of, and zeros behind them.
+pub(super) fn words(input: &[u8]) -> impl Iterator<Item = u64> {
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    input.chunks(8).map(word).chain(std::iter::repeat(0))
+}
+
+/// Registers of any mode, whose page tables begin at [`TABLES`].
+pub(super) fn any_registers(words: &mut dyn Iterator<Item = u64>) -> Registers {
     let mut word = || words.next().unwrap_or(0);
-    let Ok(memory) = GuestMemory::new(RAM_GRANULE) else { return };
     let mut registers = Registers::default();
     let choice = word();
     let system = &mut registers.system;
@@ -61,6 +60,17 @@ pub fn view_anything(input: &[u8]) {
     system.tr = SegmentRegister { limit: word() as u32, selector: 8, type_, present: 1, ..system.tr };
     system.ss.dpl = (choice >> 10 & 3) as u8;
     (registers.general.rip, registers.general.rsp) = (word(), word());
+    registers
+}
+
+/// Makes all views of a guest whose registers and memory are `input`.
+///
+/// # Panics
+///
+/// If a view does not hold what it promises.
+pub fn view_anything(input: &[u8]) {
+    let Ok(memory) = GuestMemory::new(RAM_GRANULE) else { return };
+    let registers = any_registers(&mut words(input));
     let size = input.len().min((RAM_GRANULE - TABLES) as usize);
     let before = Maps::capture_at_most(&memory, &registers, 0, MOST_ENTRIES);
     if memory.write(TABLES, &input[..size]).is_err() {

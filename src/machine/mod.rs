@@ -43,7 +43,8 @@ mod sleeping;
 pub mod snapshots;
 mod stepping;
 mod symbols;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code))]
 pub(crate) mod testing;
 mod time_source;
 mod triple_fault;

@@ -72,6 +72,12 @@ impl Machine {
         self.symbols.files.push(SymbolFile { image, offset, tables: Tables::default() });
     }
 
+    /// Removes the files that were added.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn forget_symbol_files(&mut self) {
+        self.symbols.files.clear();
+    }
+
     /// The files that were added, each with what is added to the addresses in it.
     pub fn symbol_files(&self) -> impl Iterator<Item = (&str, u64)> {
         self.symbols.files.iter().map(|file| (file.image.name(), file.offset))

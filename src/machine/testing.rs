@@ -18,7 +18,7 @@ pub(crate) fn machine(memory: u64, code: &[u8]) -> Option<Machine> {
 
 /// The same with `cpus` CPUs.
 pub(crate) fn machine_with(memory: u64, code: &[u8], cpus: u8, schedule: Schedule) -> Option<Machine> {
-    Kvm::open_default().ok()?;
+    Kvm::open(DEFAULT_DEVICE.as_ref()).ok()?;
     let file = TestGuest::new(ENTRY).load(CODE, ENTRY, code).build();
     let image = Box::new(BytesImage::new("guest.elf", file.leak()));
     let found = Protocol::find(image.as_ref(), None).expect("a guest");

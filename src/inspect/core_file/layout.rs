@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::arch::Registers;
 use crate::arch::paging::{Paging, Rights};
-use crate::inspect::mappings::each_page;
+use crate::inspect::mappings::{MOST_ENTRIES, each_page_at_most};
 use crate::memory::{CHUNK, GuestMemory};
 
 /// Most segments of a file: an ELF header counts up to 65,534 with the notes.
@@ -53,7 +53,12 @@ pub(super) struct CoreLayout {
 impl CoreLayout {
     /// The layout for what `registers` map of `memory`.
     pub(super) fn new(memory: &GuestMemory, registers: &Registers) -> CoreLayout {
-        let (runs, mut incomplete) = mapped_runs(memory, registers);
+        CoreLayout::at_most(memory, registers, MOST_ENTRIES)
+    }
+
+    /// The same with a limit of the entries of page tables that are looked at.
+    pub(super) fn at_most(memory: &GuestMemory, registers: &Registers, most: usize) -> CoreLayout {
+        let (runs, mut incomplete) = mapped_runs(memory, registers, most);
         let used = used_ranges(memory);
         let mut segments = Vec::new();
         let mut stored = Vec::new();
@@ -79,7 +84,7 @@ impl CoreLayout {
 
 /// What is mapped to RAM, in runs of the same rights that lie behind one another in both memories; true if that is not
 /// all.
-fn mapped_runs(memory: &GuestMemory, registers: &Registers) -> (Vec<Segment>, bool) {
+fn mapped_runs(memory: &GuestMemory, registers: &Registers, most: usize) -> (Vec<Segment>, bool) {
     let paging = Paging::new(registers, Paging::WIDEST);
     let mut runs: Vec<Segment> = Vec::new();
     let mut add = |new: Segment| {
@@ -98,7 +103,7 @@ fn mapped_runs(memory: &GuestMemory, registers: &Registers) -> (Vec<Segment>, bo
         return (runs, false);
     }
     let mut full = false;
-    let all = each_page(&paging, memory, 0, &mut |page| {
+    let all = each_page_at_most(&paging, memory, 0, most, &mut |page| {
         let offset = page.mapping.physical % page.size;
         let start = page.mapping.physical - offset;
         for part in memory.parts() {

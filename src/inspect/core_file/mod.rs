@@ -10,6 +10,8 @@
 //!
 //! Manual: ELF gABI chapter 4, "ELF Header", and chapter 5, "Program Header" and "Note Section".
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod layout;
 mod notes;
 
