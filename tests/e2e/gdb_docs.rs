@@ -1,4 +1,4 @@
-//! The sessions in docs/debugging.md are what gdb prints.
+//! The sessions in docs/debugging.md and docs/events.md are what gdb prints.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,16 +17,23 @@ const CONNECT: &str = "target remote :1234";
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
-    vec![gdb_test("the_sessions_in_debugging_md_are_what_gdb_prints", || {
-        let text = std::fs::read_to_string(source("docs/debugging.md"))?;
-        let blocks = text.split("\n```").skip(1).step_by(2);
-        let sessions: Vec<&str> = blocks.filter(|block| block.contains(PROMPT)).collect();
-        let begins = ["$ gdb -q target/guests/recursion.elf\n", CONNECT];
-        if !sessions.first().is_some_and(|first| begins.iter().all(|begin| first.contains(begin))) {
-            return Err("the document does not begin with a first session".into());
-        }
-        sessions.into_iter().try_for_each(same_session)
-    })]
+    vec![
+        gdb_test("the_sessions_in_debugging_md_are_what_gdb_prints", || {
+            let text = std::fs::read_to_string(source("docs/debugging.md"))?;
+            let blocks = text.split("\n```").skip(1).step_by(2);
+            let sessions: Vec<&str> = blocks.filter(|block| block.contains(PROMPT)).collect();
+            let begins = ["$ gdb -q target/guests/recursion.elf\n", CONNECT];
+            if !sessions.first().is_some_and(|first| begins.iter().all(|begin| first.contains(begin))) {
+                return Err("the document does not begin with a first session".into());
+            }
+            sessions.into_iter().try_for_each(same_session)
+        }),
+        gdb_test("the_session_in_events_md_is_what_gdb_prints", || {
+            let text = std::fs::read_to_string(source("docs/events.md"))?;
+            let mut blocks = text.split("\n```").skip(1).step_by(2);
+            same_session(blocks.find(|block| block.contains(PROMPT)).ok_or("there is no session")?)
+        }),
+    ]
 }
 
 /// Executes the commands of `session`, and compares what gdb prints.
@@ -38,7 +45,7 @@ fn same_session(session: &str) -> Result<(), Failed> {
             // The paths are relative to the sources, those of the guests to where they were built.
             let absolute = |word: &str| word.replace("target/guests/", &format!("{}/", guests.display()));
             let arguments: Vec<String> =
-                arguments.split(' ').filter(|word| *word != "--gdb").map(absolute).collect();
+                arguments.split(' ').filter(|word| !["--gdb", "&"].contains(word)).map(absolute).collect();
             let options: Vec<&str> = arguments[1..].iter().map(String::as_str).collect();
             KvmWithGdb::start_file(Path::new(&arguments[0]), &options)?
         }
@@ -75,7 +82,7 @@ fn same_session(session: &str) -> Result<(), Failed> {
     let (output, expected) = (prompted(&output), prompted(&expected));
     // After the last command gdb exits.
     let same = output.strip_prefix(expected).is_some_and(|rest| rest.starts_with(PROMPT));
-    if same { Ok(()) } else { Err(format!("docs/debugging.md:\n{expected}\ngdb:\n{output}").into()) }
+    if same { Ok(()) } else { Err(format!("the document:\n{expected}\ngdb:\n{output}").into()) }
 }
 
 /// `text` from the first prompt on.

@@ -19,6 +19,7 @@ mod console_client;
 mod console_docs;
 mod coverage;
 mod cpus;
+mod crash_docs;
 mod crash_files;
 mod crashes;
 mod dashboard;
@@ -170,6 +171,7 @@ fn main() {
     independent.extend(chips::trials());
     independent.extend(bad_files::trials());
     independent.extend(crash_files::others());
+    independent.extend(crash_docs::trials());
     independent.extend(flat::others());
     independent.extend(limine::others());
     independent.extend(firmware::others());
