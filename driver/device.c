@@ -127,14 +127,21 @@ static int offline_cpu(unsigned int number)
 	return 0;
 }
 
+/* Since 6.12.117 these functions have an argument (Kbuild looks). */
+#ifdef SYSCORE_HAS_CONTEXT
+#define SYSCORE_ARGUMENT	void *unused
+#else
+#define SYSCORE_ARGUMENT	void
+#endif
+
 /* Suspend: one CPU is left, interrupts are off, tasks are frozen. */
-static int svm_suspend(void)
+static int svm_suspend(SYSCORE_ARGUMENT)
 {
 	svm_off(NULL);
 	return 0;
 }
 
-static void svm_resume(void)
+static void svm_resume(SYSCORE_ARGUMENT)
 {
 	atomic_t failed = ATOMIC_INIT(0);
 
@@ -142,7 +149,14 @@ static void svm_resume(void)
 		svm_on(&failed);
 }
 
+#ifdef SYSCORE_HAS_CONTEXT
+static const struct syscore_ops syscore_operations = { .suspend = svm_suspend, .resume = svm_resume };
+static struct syscore syscore_ops = { .ops = &syscore_operations };
+#define register_syscore_ops register_syscore
+#define unregister_syscore_ops unregister_syscore
+#else
 static struct syscore_ops syscore_ops = { .suspend = svm_suspend, .resume = svm_resume };
+#endif
 
 /* Reboot and kexec: the next kernel or firmware must not find SVM on. From here on vcpu_run() refuses. */
 static int svm_reboot(struct notifier_block *block, unsigned long event, void *data)

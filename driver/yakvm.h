@@ -18,6 +18,11 @@
 #include <asm/svm.h>
 #include "core.h"
 
+/* Newer kernels mark the fields of kvm_run that user space may change at any time. */
+#ifdef HINT_UNSAFE_IN_KVM
+#define immediate_exit HINT_UNSAFE_IN_KVM(immediate_exit)
+#endif
+
 #define MAX_VCPUS	64
 #define MAX_SLOTS	512
 #define MAX_CPUID	256
