@@ -121,12 +121,10 @@ impl CoverageBreakpoints {
         let cpu = machine.current_cpu();
         let registers = machine.cpu(cpu).registers()?;
         let pc = registers.next_instruction();
-        let Some(at) = translate(machine.memory(), &registers, pc) else { return Ok(None) };
-        if let Some(block) = self.places.remove(&at) {
-            machine.memory().remove_breakpoint(at);
-            self.code.stopped_at(block);
+        if self.note_next(machine, &registers) {
             return Ok(None);
         }
+        let Some(at) = translate(machine.memory(), &registers, pc) else { return Ok(None) };
         if stop.exception != DebugStop::BREAKPOINT {
             return Ok(None);
         }
@@ -146,6 +144,18 @@ impl CoverageBreakpoints {
             // Another CPU has been here in the meantime.
             _ => None,
         })
+    }
+
+    /// A CPU with these registers is about to execute its next instruction, perhaps by a step: if a breakpoint is there, it
+    /// is removed, and its block counts as run. False if there is none.
+    pub fn note_next(&mut self, machine: &Machine, registers: &Registers) -> bool {
+        let Some(at) = translate(machine.memory(), registers, registers.next_instruction()) else {
+            return false;
+        };
+        let Some(block) = self.places.remove(&at) else { return false };
+        machine.memory().remove_breakpoint(at);
+        self.code.stopped_at(block);
+        true
     }
 
     /// True if the guest-physical address `at` lies in code that was loaded with the guest.

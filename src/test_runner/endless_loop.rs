@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use super::hang;
 use crate::arch::Registers;
 use crate::arch::flags::{RFLAGS_IF, RFLAGS_RF, RFLAGS_TF};
+use crate::coverage::CoverageBreakpoints;
 use crate::inspect::plain_instruction::{PlainInstruction, TouchedPorts};
 use crate::kvm::{GuestDebug, HostError};
 use crate::machine::board::IdleDevice;
@@ -65,12 +66,16 @@ impl LoopSearch {
         LoopSearch { next: Instant::now() + FIRST, length: FIRST_LENGTH }
     }
 
-    /// Follows the stopped guest, if it is time to.
+    /// Follows the stopped guest, if it is time to. Breakpoints of `coverage` are noted on the way.
     ///
     /// # Errors
     ///
     /// [`HostError`] if the host does not give the registers or cannot step.
-    pub(super) fn look(&mut self, machine: &mut Machine) -> Result<Followed, HostError> {
+    pub(super) fn look(
+        &mut self,
+        machine: &mut Machine,
+        coverage: Option<&mut CoverageBreakpoints>,
+    ) -> Result<Followed, HostError> {
         let began = Instant::now();
         if began < self.next || !changes_by_guest_alone(machine)? {
             return Ok(Followed::Unknown);
@@ -79,7 +84,7 @@ impl LoopSearch {
         // Some hosts execute one more instruction behind an access to a port: it may be a breakpoint of coverage.
         let step = GuestDebug { single_step: true, block_interrupts: true, ..before };
         machine.cpu_mut(CpuId::BOOT).set_guest_debug(step)?;
-        let followed = follow(machine, self.length);
+        let followed = follow(machine, self.length, coverage);
         // An end may have left nothing to set.
         if !matches!(followed, Ok(Followed::Event(Event::End(_)))) {
             machine.cpu_mut(CpuId::BOOT).set_guest_debug(before)?;
@@ -111,7 +116,11 @@ fn changes_by_guest_alone(machine: &Machine) -> Result<bool, HostError> {
 }
 
 /// Follows the guest for `length` instructions at most.
-fn follow(machine: &mut Machine, length: u32) -> Result<Followed, HostError> {
+fn follow(
+    machine: &mut Machine,
+    length: u32,
+    mut coverage: Option<&mut CoverageBreakpoints>,
+) -> Result<Followed, HostError> {
     let mut start: Option<Registers> = None;
     let mut trail = Trail::default();
     let (mut done, mut idle) = (0, 0);
@@ -120,6 +129,9 @@ fn follow(machine: &mut Machine, length: u32) -> Result<Followed, HostError> {
         let start = start.get_or_insert(registers);
         if done > 0 && registers == *start && trail.leads_back(machine) {
             return is_endless(machine, done, &trail);
+        }
+        if let Some(coverage) = &mut coverage {
+            coverage.note_next(machine, &registers);
         }
         let Some(instruction) = PlainInstruction::next(machine.memory(), &registers) else {
             return Ok(Followed::Unknown);

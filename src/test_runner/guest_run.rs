@@ -140,7 +140,7 @@ impl GuestRun {
                     if let Some(end) = self.look(started, &mut failing_since) {
                         return end;
                     }
-                    match search.look(&mut self.machine) {
+                    match search.look(&mut self.machine, self.coverage.as_mut()) {
                         Ok(Followed::Endless(reason)) => return TestEnd::Hangs(reason),
                         Ok(Followed::Event(event)) => met = Some(event),
                         Ok(Followed::Unknown) => {}
