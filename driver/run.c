@@ -134,7 +134,7 @@ static int copy_linear(struct vcpu *vcpu, u64 linear, void *data, u32 count, u32
 			vcpu->vmcb->save.cr2 = linear;
 			vcpu_queue_exception(vcpu, PF_VECTOR, true, walk.error_code);
 		}
-		if (error == -EINVAL)
+		if (error == -EINVAL && !(access & YAKVM_WALK_FETCH))
 			vcpu_queue_exception(vcpu, GP_VECTOR, true, 0);
 		if (!error)
 			error = memory_copy(vcpu->vm, walk.gpa, data, now, write);
@@ -618,10 +618,6 @@ static int handle_exit(struct vcpu *vcpu)
 		return handle_dr(vcpu, code - SVM_EXIT_READ_DR0, false);
 	case SVM_EXIT_WRITE_DR0 ... SVM_EXIT_WRITE_DR7:
 		return handle_dr(vcpu, code - SVM_EXIT_WRITE_DR0, true);
-	case SVM_EXIT_WRITE_CR4:	/* it may set OSXSAVE: executed again, with the guest's XCR0 */
-		vmcb_intercept(vcpu, INTERCEPT_CR4_WRITE, false);
-		vcpu->may_xsave = true;
-		return 1;
 	case SVM_EXIT_WRITE_CR8:
 		return handle_cr8_write(vcpu);
 	case SVM_EXIT_INVD:

@@ -73,7 +73,6 @@ struct vcpu {
 	struct yakvm_registers regs;	/* RAX, RSP, RIP and RFLAGS: copied from and to the VMCB at each exit */
 	struct fpu_guest fpu;
 	u64 xcr0, apic_base;
-	bool may_xsave;			/* the guest has written CR4: its XCR0 is loaded from then on */
 	u64 msrs[YAKVM_MSR_COUNT];	/* those that are not in the VMCB */
 	struct yakvm_limits limits;	/* from CPUID */
 	u32 cpuid_count;
