@@ -5,7 +5,8 @@
 
 # Not in target/, so that a `cargo clean` or another work tree does not fetch the kernel again.
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kvm-lab
-kernel=$cache/kernel
+# KVM_LAB_KERNEL=6.12 is another of Debian's kernels for clouds, for its driver: the one of linux-image-6.12-cloud-amd64.
+kernel=$cache/kernel${KVM_LAB_KERNEL:+-$KVM_LAB_KERNEL}
 
 # Installs what a processor of this vendor needs.
 prepare_lab() {
@@ -48,14 +49,14 @@ dependency() {
 
 # The kernel that Debian makes for clouds: small, and with KVM for both vendors.
 fetch_kernel() {
-    local package
-    package=$(dependency linux-image-cloud-amd64 linux-image-)
+    local package meta=linux-image-${KVM_LAB_KERNEL:+$KVM_LAB_KERNEL-}cloud-amd64
+    package=$(dependency "$meta" linux-image-)
     if [[ -z $package ]] && have apt-get; then
         slowly "refreshing the package lists" apt-get update -qq >/dev/null 2>&1 || true
-        package=$(dependency linux-image-cloud-amd64 linux-image-)
+        package=$(dependency "$meta" linux-image-)
     fi
     [[ -n $package ]] || die "the lab runs Debian's kernel for clouds, which is not to be had here by apt-get:" \
-        "get the package that linux-image-cloud-amd64 depends on from Debian, and unpack it" \
+        "get the package that $meta depends on from Debian, and unpack it" \
         "(\`dpkg-deb -x\`) as $kernel"
     unpack_package "$package" "$kernel"
 }
@@ -100,14 +101,14 @@ module_files() {
     local file name
     for file in $(needed_modules "kvm-$1" | awk '!seen[$0]++'); do
         name=$(basename "${file%%.ko*}")
-        if [[ ! -e $cache/modules/$name.ko ]]; then
-            mkdir -p "$cache/modules"
-            plain_module "$file" >"$cache/modules/$name.$$"
+        if [[ ! -e $kernel-modules/$name.ko ]]; then
+            mkdir -p "$kernel-modules"
+            plain_module "$file" >"$kernel-modules/$name.$$"
             # Most of the file is debug symbols.
-            strip -g "$cache/modules/$name.$$"
-            mv "$cache/modules/$name.$$" "$cache/modules/$name.ko"
+            strip -g "$kernel-modules/$name.$$"
+            mv "$kernel-modules/$name.$$" "$kernel-modules/$name.ko"
         fi
-        cp "$cache/modules/$name.ko" "$2"
+        cp "$kernel-modules/$name.ko" "$2"
         echo "$name"
     done
 }

@@ -13,7 +13,8 @@ pub fn check(first: &Path, second: &Path) -> Outcome {
     let mut machine = HALT(first)?;
     let other = File::open(second)?;
     match other.create(CREATE_VM, 0) {
-        Err(Errno(libc::EBUSY)) => {}
+        // KVM of Linux 6.12 has another word for it.
+        Err(Errno(libc::EBUSY | libc::EIO)) => {}
         Err(error) => return Err(format!("{error}, not EBUSY")),
         Ok(_) => return Err("both have one".to_owned()),
     }
