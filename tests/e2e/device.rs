@@ -81,6 +81,39 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
+/// Those of a machine with two drivers for AMD-V, of which the tests use one.
+pub fn of_two_drivers() -> Vec<Trial> {
+    if test_device().is_none_or(|device| device != "/dev/yakvm") {
+        return Vec::new();
+    }
+    vec![guest_test("a_driver_whose_processor_is_in_use_names_the_other_one", || {
+        for (first, second, remedy) in [
+            (
+                "/dev/kvm",
+                "/dev/yakvm",
+                "kvm_amd holds SVM while it has guests: end those that run on /dev/kvm",
+            ),
+            (
+                "/dev/yakvm",
+                "/dev/kvm",
+                "yakvm holds SVM while it has guests: end those that run on /dev/yakvm",
+            ),
+        ] {
+            let waits = Kvm::with_guest("idle").args(["--device", first, "--timeout", "60"]);
+            let mut child = waits.start();
+            let refused = || Kvm::with_guest("recursion").args(["--device", second]).run();
+            // Until the first one has its virtual machine, the second one runs.
+            let found = (0..50).map(|_| refused()).find(|ran| ran.status == Some(6));
+            let (killed, waited) = (child.kill(), child.wait());
+            killed.and(waited.map(drop))?;
+            let ran = found.ok_or_else(|| format!("guests run on {first} and {second} at a time"))?;
+            ran.expect_err(&format!("kvm: {second} cannot create a virtual machine "))?.expect_err(remedy)?;
+            refused().expect_status(0)?;
+        }
+        Ok(())
+    })]
+}
+
 /// A test with another node of the tests' device. Only root can make one.
 fn with_another_node(name: &str, body: impl FnOnce(&Path) -> Result<(), Failed> + Send + 'static) -> Trial {
     if !is_root() {

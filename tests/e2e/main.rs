@@ -142,6 +142,7 @@ fn main() {
     trials.extend(foreign_guests::trials().into_iter().map(|trial| trial.with_kind("foreign")));
     trials.extend(lifetime::trials());
     trials.extend(log::trials());
+    trials.extend(device::of_two_drivers());
     trials.extend(coverage::trials().into_iter().map(|trial| trial.with_kind("test-runner")));
     trials.extend(test_runner::trials().into_iter().map(|trial| trial.with_kind("test-runner")));
     trials.extend(test_runner_hangs::trials().into_iter().map(|trial| trial.with_kind("test-runner")));

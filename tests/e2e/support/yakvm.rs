@@ -13,8 +13,6 @@ const NO_TSC_FREQUENCY: &str = "the driver does not report the frequency of the 
 /// The decoder in driver/core has no instructions that push or pop.
 const NO_PUSH: &str =
     "the driver does not carry out a push to a page that is not there, as that of a watched stack";
-/// `kvm check` has no column of its own for it in tests/e2e/check.rs.
-const OTHER_FACTS: &str = "the driver keeps registers at a shutdown and offers less than KVM";
 
 /// The tests that cannot pass on it, with the reason.
 pub(super) const EXCEPT: &[(&str, &[&str])] = &[
@@ -39,7 +37,6 @@ pub(super) const EXCEPT: &[(&str, &[&str])] = &[
     ),
     (NO_TSC_FREQUENCY, &["the_timer_measures_the_frequency_that_cpuid_tells"]),
     (NO_PUSH, &["a_variable_on_the_stack_is_watched"]),
-    (OTHER_FACTS, &["check_reports_what_is_known_of_this_kind_of_host"]),
 ];
 
 /// Another one with KVM's interrupt controllers; it exists only in the lab.
