@@ -97,6 +97,42 @@ pub fn emulate(
     Ok(emulated)
 }
 
+/// An exception that an instruction raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaisedHere {
+    /// Its vector.
+    pub vector: u8,
+    /// The error code that it pushes.
+    pub error_code: Option<u32>,
+    /// What CR2 becomes: the linear address of a page fault.
+    pub address: Option<u64>,
+}
+
+/// Delivers an exception that the instruction at RIP raises, in place of executing it: the guest continues in its handler.
+///
+/// `state` and `memory` are as for [`emulate()`].
+///
+/// # Errors
+///
+/// [`ProcessorStateError`] if the CPU state cannot be read or written.
+pub fn deliver(
+    raised: RaisedHere,
+    state: &dyn ProcessorState,
+    memory: &dyn PhysicalMemory,
+    bus: &mut dyn Bus,
+) -> Result<Emulated, ProcessorStateError> {
+    let RaisedHere { vector, error_code: code, address } = raised;
+    let mut cpu = Cpu::new(state, memory, bus)?;
+    let emulated = match events::raise(&mut cpu, Exception { vector, code, address }) {
+        Ok(()) => Emulated::Done,
+        Err(EmulationError::Exception(_)) => Emulated::TripleFault,
+        Err(EmulationError::Unsupported(obstacle)) => return Ok(Emulated::Unsupported(obstacle)),
+        Err(EmulationError::Host(error)) => return Err(error),
+    };
+    cpu.commit()?;
+    Ok(emulated)
+}
+
 /// Also returns the exception that the instruction itself has raised.
 fn emulate_on(cpu: &mut Cpu) -> Result<(Emulated, Option<Exception>), ProcessorStateError> {
     let (mut done, mut stepped, mut raised) = (execute(cpu), false, None);

@@ -6,7 +6,7 @@ use super::flight_recorder::Occurrence;
 use super::run::Next;
 use super::watchpoint_pages::WatchpointPages;
 use super::{Machine, Outcome};
-use crate::emulate::{Bus, Emulated, emulate};
+use crate::emulate::{Bus, Emulated, RaisedHere, deliver, emulate};
 use crate::kvm::{HostError, Refusal};
 
 impl Machine {
@@ -47,6 +47,30 @@ impl Machine {
             Emulated::TripleFault => Next::end(Outcome::TripleFault(None)),
             Emulated::Unsupported(obstacle) => Next::end(Outcome::Refused(refusal, Some(obstacle))),
         })
+    }
+}
+
+impl Machine {
+    /// Delivers an exception that the instruction at RIP raises, in place of executing it; false if that is not possible,
+    /// or ends in a triple fault.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`] if the host does not give or take the registers.
+    pub(crate) fn deliver_exception(&mut self, cpu: CpuId, raised: RaisedHere) -> Result<bool, HostError> {
+        let RaisedHere { vector, error_code, .. } = raised;
+        let mut bus = EmulationBus {
+            board: &mut self.board,
+            watchpoint_pages: &mut self.watchpoint_pages,
+            effect: Effect::default(),
+        };
+        let vcpu = &self.cpus[cpu].vcpu;
+        let rip = vcpu.registers()?.general.rip;
+        let delivered = deliver(raised, vcpu, &*self.memory, &mut bus)? == Emulated::Done;
+        if delivered {
+            self.record(cpu, Occurrence::Exception { vector, error_code, rip });
+        }
+        Ok(delivered)
     }
 }
 

@@ -1,8 +1,9 @@
 use super::*;
 use crate::arch::paging::PageFault;
-use crate::emulate::Emulated;
 use crate::emulate::events::{raise, together};
 use crate::emulate::exception::{EmulationError, Exception};
+use crate::emulate::testing::Device;
+use crate::emulate::{Emulated, RaisedHere, deliver};
 
 /// `int 0x80`.
 const INT_80: &[u8] = &[0xCD, 0x80];
@@ -256,4 +257,26 @@ fn a_double_fault_without_a_handler_ends_the_machine_where_it_happened() {
     fake.with_cpu(|cpu| {
         assert!(matches!(raise(cpu, Exception::DOUBLE_FAULT), Err(EmulationError::Exception(_))));
     });
+}
+
+#[test]
+fn an_exception_is_delivered_in_place_of_its_instruction() {
+    let mut fake = long(&[0x90]);
+    fake.registers.get_mut().general.rflags = 0x202;
+    let raised = RaisedHere { vector: 14, error_code: Some(2), address: Some(0x1234) };
+    let emulated = deliver(raised, &fake, &fake.memory, &mut Device::default()).unwrap();
+    assert_eq!((emulated, entered(&fake)), (Emulated::Done, Some(14)));
+    let now = fake.now();
+    assert_eq!((now.system.cr2, now.general.rsp), (0x1234, STACK - 48));
+    // With RF: the handler may return to the instruction.
+    assert_eq!(stacked(&fake, 8, 6), [2, CODE, u64::from(CODE_64), 0x1_0202, STACK, u64::from(DATA)]);
+}
+
+#[test]
+fn an_exception_without_a_handler_is_a_triple_fault() {
+    let mut fake = long(&[0x90]);
+    fake.registers.get_mut().system.idt.limit = 0;
+    let raised = RaisedHere { vector: 6, error_code: None, address: None };
+    let emulated = deliver(raised, &fake, &fake.memory, &mut Device::default()).unwrap();
+    assert_eq!(emulated, Emulated::TripleFault);
 }
