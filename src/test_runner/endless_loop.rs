@@ -40,6 +40,8 @@ const FIRST_LENGTH: u32 = 128;
 const LONGEST: u32 = 4096;
 /// How often a step may end with nothing done: some hosts report a stop before the instruction.
 const MOST_IDLE_STEPS: u32 = 16;
+/// DR7: the bits that enable a breakpoint (Intel SDM volume 3B, "Debug Control Register (DR7)").
+const DR7_ENABLED: u64 = 0xFF;
 /// The bit of KVM's model-specific registers by which the guest has it write to memory: the clock in its old and its new
 /// place, asynchronous page faults, stolen time, and the end of interrupts (Documentation/virt/kvm/x86/msr.rst).
 const KVM_WRITES: [u32; 5] = [0x12, 0x4B56_4D01, 0x4B56_4D02, 0x4B56_4D03, 0x4B56_4D04];
@@ -112,7 +114,10 @@ fn changes_by_guest_alone(machine: &Machine) -> Result<bool, HostError> {
         0 => !can_wake || !board.may_interrupt_without_flag(),
         _ => !can_wake && !machine.interrupt_pending(CpuId::BOOT),
     };
-    Ok(is_undisturbed && registers.ring() == 0 && registers.general.rflags & RFLAGS_TF == 0)
+    // A step would take the debug exceptions of the guest's own.
+    let debugs_itself =
+        registers.general.rflags & RFLAGS_TF != 0 || cpu.vcpu().debug_registers()?.dr7 & DR7_ENABLED != 0;
+    Ok(is_undisturbed && registers.ring() == 0 && !debugs_itself)
 }
 
 /// Follows the guest for `length` instructions at most.
