@@ -15,7 +15,7 @@ pub(super) const IDT_SIZE: u64 = 256 * 16;
 const TSS_OFFSET: u64 = 0x80;
 
 /// Size of a 64-bit task state segment without an I/O permission bitmap.
-const TSS_SIZE: u16 = 104;
+pub(super) const TSS_SIZE: u16 = 104;
 
 /// Where in the task state segment the first entry of the interrupt stack table is (Intel SDM volume 3A, "Task
 /// Management in 64-bit Mode").
@@ -52,14 +52,19 @@ pub(super) fn write(
     let bytes: Vec<u8> = gdt.iter().flat_map(|entry: &u64| entry.to_le_bytes()).collect();
     memory.write(base, &bytes)?;
 
-    let mut task_state = [0; TSS_SIZE as usize];
-    task_state[4..12].copy_from_slice(&stack_top.to_le_bytes());
-    task_state[IST1_OFFSET..IST1_OFFSET + 8].copy_from_slice(&(base + SIZE).to_le_bytes());
-    // The I/O permission bitmap would start beyond the limit: it is absent, and ring 3 may use no port.
-    task_state[102..].copy_from_slice(&TSS_SIZE.to_le_bytes());
-    memory.write(tss.base, &task_state)?;
+    memory.write(tss.base, &task_state(stack_top, base + SIZE))?;
 
     Ok((TableRegister { base, limit: bytes.len() as u16 - 1 }, tss))
+}
+
+/// A task state segment with the stack for interrupts from ring 3, and that of the IDT's gates (IST 1).
+pub(super) fn task_state(stack_top: u64, gates_stack_top: u64) -> [u8; TSS_SIZE as usize] {
+    let mut task_state = [0; TSS_SIZE as usize];
+    task_state[4..12].copy_from_slice(&stack_top.to_le_bytes());
+    task_state[IST1_OFFSET..IST1_OFFSET + 8].copy_from_slice(&gates_stack_top.to_le_bytes());
+    // The I/O permission bitmap would start beyond the limit: it is absent, and ring 3 may use no port.
+    task_state[102..].copy_from_slice(&TSS_SIZE.to_le_bytes());
+    task_state
 }
 
 #[cfg(test)]

@@ -32,9 +32,10 @@ use std::path::Path;
 pub use problem::LimineProblem;
 pub use processors::{PARKED_MARK_LENGTH, is_parked};
 
-use self::mapping::DIRECT_MAP;
+pub(super) use self::mapping::DIRECT_MAP;
 use self::memory_map::{MemoryRegion, Usage};
-use self::processors::ProcessorStart;
+pub(super) use self::processors::CODE_SELECTOR;
+use self::processors::{ExceptionTables, ProcessorStart};
 use self::requests::{Feature, KERNEL_BASE, Requests};
 use self::responses::{Information, LoadedFile, Responses};
 use super::allocator::Allocator;
@@ -113,6 +114,8 @@ pub(super) fn load(
     }
     let shared = loader.allocate("the descriptor tables and parked processors", PAGE_SIZE)?;
     memory.write(shared, &processors::shared_page(shared, processors))?;
+    let exceptions = loader.allocate("the first IDT", ExceptionTables::SIZE)?;
+    let exceptions = ExceptionTables::write(memory, exceptions)?;
     let stack_size = stack_size(&requests, memory).map_err(|problem| wrap(problem.into()))?;
     let stacks_size = stack_size.saturating_mul(processors.into());
     let stacks = loader.allocate("the stacks", stacks_size)?;
@@ -129,6 +132,7 @@ pub(super) fn load(
         stack_top: stacks + stack_size * (u64::from(processor) + 1),
         shared,
         page_tables,
+        exceptions,
     };
     let mut other_processors = Vec::new();
     if processors > 1 {

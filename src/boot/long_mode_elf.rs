@@ -9,8 +9,9 @@ use super::error::BootError;
 use super::image::Image;
 use super::long_mode::{self, EntryPoint};
 use super::protocol::{Candidate, Recognition};
+use super::rescue_idt::{self, GateCode};
 use super::{BootOptions, Choice, LoadedGuest, Protocol, SymbolSource};
-use super::{descriptors, elf64, entry_return, relocate, rescue_idt, segments};
+use super::{descriptors, elf64, entry_return, relocate, segments};
 use crate::arch::PAGE_SIZE;
 use crate::arch::TableRegister;
 use crate::memory::GuestMemory;
@@ -55,7 +56,8 @@ pub(super) fn load(
     let stack_top = stack_at + guard_size + STACK_SIZE;
     let return_at = allocator.allocate("the entry function's return address", PAGE_SIZE)?;
     memory.write(return_at, entry_return::CODE)?;
-    rescue_idt::write(memory, idt_at, return_at)?;
+    let code = GateCode { page: return_at, mapped_from: 0, selector: long_mode::CODE_SELECTOR };
+    rescue_idt::write(memory, idt_at, code)?;
     memory.write_u64(stack_top - entry_return::STACK_USE, return_at)?;
     let protection = Protection {
         strict: options.strict,

@@ -1,6 +1,6 @@
-//! The gates of the IDT that a guest starts with: one for each exception, so that one before the guest's own `lidt` ends
-//! the run with everything known about it. Without a gate it would be a triple fault, after which some processors have
-//! reset their registers.
+//! The gates of the IDT that a guest starts with in 64-bit mode, as an ELF file or as a Limine kernel: one for each
+//! exception, so that one before the guest's own `lidt` ends the run with everything known about it. Without a gate it
+//! would be a triple fault, after which some processors have reset their registers.
 //!
 //! Each gate leads to a `hlt` of its own, on a stack of its own (IST 1), and changes no register but those in the frame.
 //! The machine recognises the halt by the bytes around it, so a restored or migrated machine does so too, and reports a
@@ -8,7 +8,7 @@
 //!
 //! Manual: Intel SDM volume 3A, "64-Bit Mode IDT" and "Interrupt Stack Table".
 
-use super::long_mode::CODE_SELECTOR;
+use super::{limine, long_mode};
 use crate::arch::PAGE_SIZE;
 use crate::arch::gate::{self, Gate};
 use crate::memory::{GuestMemory, MemoryError};
@@ -35,22 +35,34 @@ fn code() -> Vec<u8> {
     [&STUB.repeat(VECTORS), MARK].concat()
 }
 
-/// Writes the gates to the table at `idt`, and the code they lead to into the page at `page`.
+/// Where a guest has the code of the gates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GateCode {
+    /// Its page, guest-physical.
+    pub page: u64,
+    /// What the page tables add to guest-physical addresses: 0, or the start of Limine's direct map.
+    pub mapped_from: u64,
+    /// The code segment in the guest's GDT.
+    pub selector: u16,
+}
+
+/// Writes the gates to the table at the guest-physical address `idt`, and the code they lead to into its page.
 ///
 /// # Errors
 ///
 /// [`MemoryError`] if one of them does not lie in RAM.
-pub(super) fn write(memory: &GuestMemory, idt: u64, page: u64) -> Result<(), MemoryError> {
-    let start = page + OFFSET;
-    memory.write(start, &code())?;
-    let gates: Vec<u8> = (0..VECTORS as u64).flat_map(|vector| gate(start + vector * 4)).collect();
+pub(super) fn write(memory: &GuestMemory, idt: u64, to: GateCode) -> Result<(), MemoryError> {
+    memory.write(to.page + OFFSET, &code())?;
+    let start = to.mapped_from + to.page + OFFSET;
+    let gates: Vec<u8> =
+        (0..VECTORS as u64).flat_map(|vector| gate(start + vector * 4, to.selector)).collect();
     memory.write(idt, &gates)
 }
 
 /// The gate that leads to `target`.
-fn gate(target: u64) -> [u8; gate::MAX_GATE_SIZE] {
+fn gate(target: u64, selector: u16) -> [u8; gate::MAX_GATE_SIZE] {
     let low = target & 0xFFFF
-        | u64::from(CODE_SELECTOR) << 16
+        | u64::from(selector) << 16
         | u64::from(IST) << 32
         | u64::from(ACCESS) << 40
         | (target >> 16 & 0xFFFF) << 48;
@@ -74,9 +86,14 @@ pub fn rescued_vector(memory: &GuestMemory, address: u64) -> Option<u8> {
     (found[..] == code()).then_some(vector as u8)
 }
 
-/// True if `gate` is one of those that a guest starts with; its code is mapped at its own address.
+/// True if `gate` is one of those that a guest starts with; its code is mapped at its own address, or in the direct map of
+/// a Limine kernel.
 pub fn is_rescue_gate(memory: &GuestMemory, gate: &Gate) -> bool {
-    gate.ist == IST && gate.selector == CODE_SELECTOR && rescued_vector(memory, gate.offset).is_some()
+    let (selector, physical) = match gate.offset.checked_sub(limine::DIRECT_MAP) {
+        Some(physical) => (limine::CODE_SELECTOR, physical),
+        None => (long_mode::CODE_SELECTOR, gate.offset),
+    };
+    gate.ist == IST && gate.selector == selector && rescued_vector(memory, physical).is_some()
 }
 
 #[cfg(test)]
@@ -84,10 +101,11 @@ mod tests {
     use super::*;
     use crate::arch::gate::{GateEntry, GateKind};
     use crate::arch::{Registers, TableRegister};
-    use crate::boot::long_mode::{self, EntryPoint};
+    use crate::boot::long_mode::{self, CODE_SELECTOR, EntryPoint};
 
     const IDT: u64 = 0x2000;
     const PAGE: u64 = 0x1_2000;
+    const TO: GateCode = GateCode { page: PAGE, mapped_from: 0, selector: CODE_SELECTOR };
 
     fn registers() -> Registers {
         let idt = TableRegister { base: IDT, limit: 0xFFF };
@@ -104,7 +122,7 @@ mod tests {
     #[test]
     fn each_exception_has_a_gate_that_leads_to_its_own_halt() {
         let memory = GuestMemory::new(1 << 20).unwrap();
-        write(&memory, IDT, PAGE).unwrap();
+        write(&memory, IDT, TO).unwrap();
         for vector in 0..32 {
             let gate = gate_of(&memory, vector).unwrap();
             assert_eq!((gate.kind, gate.is_present, gate.ist), (GateKind::Interrupt, true, 1));
@@ -124,7 +142,7 @@ mod tests {
     fn code_that_only_looks_like_it_is_not_recognised() {
         let memory = GuestMemory::new(1 << 20).unwrap();
         assert_eq!(rescued_vector(&memory, PAGE + OFFSET), None);
-        write(&memory, IDT, PAGE).unwrap();
+        write(&memory, IDT, TO).unwrap();
         for outside in [PAGE, PAGE + OFFSET - 1, PAGE + OFFSET + STUBS as u64, u64::MAX] {
             assert_eq!(rescued_vector(&memory, outside), None, "{outside:#x}");
         }

@@ -72,6 +72,18 @@ pub fn trials() -> Vec<Trial> {
             )?;
             Ok(())
         }),
+        guest_test("an_exception_before_a_limine_kernel_has_its_own_idt_is_reported", || {
+            let ran = Kvm::with_guest("limine-crash").run();
+            ran.expect_status(8)?.expect_err("page fault, #PF")?.expect_err("null pointer")?;
+            ran.expect_err("(write_to")?.expect_err("(kernel_main")?.expect_err("limine-crash.c:12")?;
+            // The exception has a stack of its own.
+            let ran = Kvm::with_guest("limine-crash").args(["--report=crash.json", "--", "stack"]).run();
+            ran.expect_status(8)?.expect_err("page fault, #PF")?.expect_err("(lost_stack")?;
+            let report: serde_json::Value = serde_json::from_str(&ran.folder.read("crash.json"))?;
+            ran.check(report["exception"]["recorded"] == true, "the processor has recorded it")?;
+            ran.check(report["registers"]["rsp"] == "0x1000", "RSP as it was")?;
+            Ok(())
+        }),
         guest_test("processors_that_a_limine_kernel_leaves_parked_do_not_keep_the_run_going", || {
             expect_end_with_parked_processors("--irqchip=user")?;
             expect_end_with_parked_processors("--schedule=serial")

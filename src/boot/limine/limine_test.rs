@@ -1,8 +1,9 @@
 use super::super::test_guest::{CODE, DATA, TestGuest, words};
 use super::super::{BytesImage, load as load_guest};
 use super::*;
+use crate::arch::gate::GateEntry;
 use crate::arch::paging::Paging;
-use crate::boot::Platform;
+use crate::boot::{Platform, is_rescue_gate};
 
 const MEMORY: u64 = 16 << 20;
 /// Where the segment with the requests is.
@@ -100,6 +101,30 @@ fn the_direct_map_has_what_each_base_revision_promises() {
         assert!(!mapped(DIRECT_MAP + (5 << 30)));
         let rsdp = if revision == 3 { 0xF_0000 } else { DIRECT_MAP + 0xF_0000 };
         assert_eq!(response(&memory, &loaded, 3, 1), Some(rsdp));
+    }
+}
+
+#[test]
+fn exceptions_have_gates_and_a_stack_where_the_kernel_maps_them() {
+    for revision in 0..=3 {
+        let (memory, loaded) = loaded(&[base(revision), request(HHDM, 0, &[])]);
+        let system = &loaded.registers.system;
+        assert_eq!((system.idt.limit, system.tr.selector), (0xFFF, 0));
+        for vector in 0..32 {
+            let entry = GateEntry::of(&loaded.registers, vector).unwrap();
+            let half = |at: u64| word(&memory, &loaded, at).unwrap().to_le_bytes();
+            let bytes = [half(entry.address), half(entry.address + 8)].concat();
+            let gate = entry.decode(bytes.try_into().unwrap()).unwrap();
+            assert!(is_rescue_gate(&memory, &gate), "{revision}: {gate:x?}");
+            assert_eq!(
+                word(&memory, &loaded, gate.offset).map(|code| code as u8),
+                Some(0xF4),
+                "`hlt` is mapped"
+            );
+        }
+        assert_eq!(word(&memory, &loaded, system.idt.base + 32 * 16), Some(0));
+        let stack = word(&memory, &loaded, system.tr.base + 36).unwrap();
+        assert!(stack.is_multiple_of(16) && word(&memory, &loaded, stack - 512) == Some(0));
     }
 }
 

@@ -11,7 +11,7 @@ use crate::boot::page_tables::{Page, PageTables, TooManyTables};
 use crate::boot::segments::PlacedSegment;
 
 /// The start of the direct map: an offset between physical and virtual addresses.
-pub(super) const DIRECT_MAP: u64 = 0xFFFF_8000_0000_0000;
+pub(in crate::boot) const DIRECT_MAP: u64 = 0xFFFF_8000_0000_0000;
 
 const FOUR_GIB: u64 = 1 << 32;
 /// Tables above the page directories, and those of the kernel.

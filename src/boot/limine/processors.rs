@@ -17,10 +17,13 @@
 
 use super::mapping::DIRECT_MAP;
 use crate::arch::{PAGE_SIZE, Registers, SegmentRegister, TableRegister};
+use crate::boot::descriptors;
 use crate::boot::elf64::Access;
 use crate::boot::long_mode::{self, EntryPoint};
 use crate::boot::page_tables::{Page, PageTables, TooManyTables};
+use crate::boot::rescue_idt::{self, GateCode};
 use crate::devices::lapic;
+use crate::memory::{GuestMemory, MemoryError};
 
 /// What parked processors execute: `firmware/build` makes it of `firmware/parking.S`.
 const CODE: &[u8] = include_bytes!("parking.bin");
@@ -50,7 +53,8 @@ const DESCRIPTORS: [u64; 7] = [
     0x00AF_9B00_0000_FFFF,
     0x00CF_9300_0000_FFFF,
 ];
-const CODE_SELECTOR: u16 = 0x28;
+/// The selector of 64-bit code.
+pub(in crate::boot) const CODE_SELECTOR: u16 = 0x28;
 const DATA_SELECTOR: u16 = 0x30;
 /// Vectors of the IDT: up to that of spurious interrupts.
 const VECTORS: u64 = 0x30;
@@ -120,6 +124,42 @@ pub(super) struct ProcessorStart {
     pub shared: u64,
     /// The kernel's page tables.
     pub page_tables: u64,
+    /// The tables of the exceptions, see [`ExceptionTables`].
+    pub exceptions: ExceptionTables,
+}
+
+/// Two pages with what takes exceptions until the kernel has an IDT of its own: the IDT, and behind it the task state
+/// segment, the code of the gates ([`rescue_idt`]) and their stack. There is no descriptor of the task state segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExceptionTables(u64);
+
+impl ExceptionTables {
+    /// Bytes that they take.
+    pub const SIZE: u64 = descriptors::IDT_SIZE + PAGE_SIZE;
+    /// Where in the second page the task state segment is.
+    const TASK_STATE: u64 = 0x80;
+
+    /// Writes them to the guest-physical address `at`.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError`] if they do not lie in RAM.
+    pub fn write(memory: &GuestMemory, at: u64) -> Result<ExceptionTables, MemoryError> {
+        let page = at + descriptors::IDT_SIZE;
+        rescue_idt::write(memory, at, GateCode { page, mapped_from: DIRECT_MAP, selector: CODE_SELECTOR })?;
+        let stack_top = DIRECT_MAP + at + Self::SIZE;
+        memory.write(page + Self::TASK_STATE, &descriptors::task_state(stack_top, stack_top))?;
+        Ok(ExceptionTables(at))
+    }
+
+    fn idt(self) -> TableRegister {
+        TableRegister { base: DIRECT_MAP + self.0, limit: descriptors::IDT_SIZE as u16 - 1 }
+    }
+
+    fn task_state(self) -> TableRegister {
+        let base = DIRECT_MAP + self.0 + descriptors::IDT_SIZE + Self::TASK_STATE;
+        TableRegister { base, limit: descriptors::TSS_SIZE - 1 }
+    }
 }
 
 impl ProcessorStart {
@@ -135,9 +175,8 @@ impl ProcessorStart {
             stack_pointer: DIRECT_MAP + self.stack_top - 8,
             page_tables: self.page_tables,
             gdt,
-            idt: TableRegister::default(),
-            // As after a reset: there is no descriptor of it.
-            tss: TableRegister { base: 0, limit: u16::MAX },
+            idt: self.exceptions.idt(),
+            tss: self.exceptions.task_state(),
             start_info: 0,
         });
         let data = SegmentRegister {
