@@ -319,3 +319,31 @@ fn divisions_without_a_result_change_nothing() {
         assert_eq!(registers, before, "{rdx:x}:{rax:x} by {divisor:x}");
     }
 }
+
+#[test]
+fn string_io_moves_what_fits_into_the_page_at_once() {
+    // REP INSD, and INSD.
+    let repeated = decode(&[0xf3, 0x6d], 64).unwrap();
+    let single = decode(&[0x6d], 64).unwrap();
+    let mut registers = Registers::default();
+    registers.gpr[RCX] = 100;
+    let elements = |insn, registers: &Registers, linear| yakvm_elements(insn, registers, linear, 1024);
+    assert_eq!(elements(&repeated, &registers, 0x1000), 100);
+    assert_eq!(elements(&repeated, &registers, 0x1ff0), 4, "up to the end of the page");
+    assert_eq!(elements(&repeated, &registers, 0x1ffe), 1, "one across the end");
+    assert_eq!(yakvm_elements(&repeated, &registers, 0x1000, 7), 7);
+    assert_eq!(elements(&single, &registers, 0x1000), 1);
+    yakvm_advance(&repeated, &mut registers, 4);
+    assert_eq!((registers.gpr[RCX], registers.gpr[7], registers.rip), (96, 16, 0));
+    yakvm_advance(&repeated, &mut registers, 96);
+    assert_eq!((registers.gpr[RCX], registers.gpr[7], registers.rip), (0, 400, 2));
+    assert_eq!(elements(&repeated, &registers, 0x1000), 0);
+    yakvm_advance(&repeated, &mut registers, 0);
+    assert_eq!((registers.gpr[RCX], registers.gpr[7], registers.rip), (0, 400, 4));
+    // Downwards one at a time.
+    registers.gpr[RCX] = 3;
+    registers.rflags = 1 << 10;
+    assert_eq!(elements(&repeated, &registers, 0x1000), 1);
+    yakvm_advance(&repeated, &mut registers, 1);
+    assert_eq!((registers.gpr[RCX], registers.gpr[7], registers.rip), (2, 396, 4));
+}
