@@ -174,6 +174,14 @@ static struct notifier_block reboot_notifier = { .notifier_call = svm_reboot };
 
 static const struct file_operations vm_operations, vcpu_operations;
 
+static void free_ranges(struct msr_range *ranges)
+{
+	u32 i;
+
+	for (i = 0; i < KVM_MSR_FILTER_MAX_RANGES; i++)
+		kfree(ranges[i].allowed);
+}
+
 void vm_put(struct vm *vm)
 {
 	u32 i;
@@ -184,6 +192,7 @@ void vm_put(struct vm *vm)
 	for (i = 0; i < MAX_VCPUS; i++)
 		if (vm->vcpus[i])
 			vcpu_destroy(vm->vcpus[i]);
+	free_ranges(vm->msr_ranges);
 	kfree(vm);
 	svm_release();
 }
@@ -264,6 +273,55 @@ out:
 
 /* ---- ioctls ---- */
 
+/* KVM_X86_SET_MSR_FILTER, for the MSRs whose accesses exit (not those of allow_msrs()). */
+static int set_msr_filter(struct vm *vm, const struct kvm_msr_filter *filter)
+{
+	struct msr_range ranges[KVM_MSR_FILTER_MAX_RANGES] = {};
+	u32 i;
+
+	if (filter->flags & ~KVM_MSR_FILTER_DEFAULT_DENY)
+		return -EINVAL;
+	for (i = 0; i < KVM_MSR_FILTER_MAX_RANGES; i++) {
+		const struct kvm_msr_filter_range *range = &filter->ranges[i];
+
+		if (!range->nmsrs)
+			continue;
+		if (range->flags & ~(KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE) || !range->flags ||
+		    range->nmsrs > 8 * KVM_MSR_FILTER_MAX_BITMAP_SIZE) {
+			free_ranges(ranges);
+			return -EINVAL;
+		}
+		ranges[i].allowed = memdup_user(range->bitmap, BITS_TO_LONGS(range->nmsrs) * sizeof(long));
+		if (IS_ERR(ranges[i].allowed)) {
+			int error = PTR_ERR(ranges[i].allowed);
+
+			ranges[i].allowed = NULL;
+			free_ranges(ranges);
+			return error;
+		}
+		ranges[i].flags = range->flags;
+		ranges[i].base = range->base;
+		ranges[i].count = range->nmsrs;
+	}
+	spin_lock(&vm->lock);
+	for (i = 0; i < KVM_MSR_FILTER_MAX_RANGES; i++)
+		swap(vm->msr_ranges[i], ranges[i]);
+	vm->msr_default_deny = filter->flags & KVM_MSR_FILTER_DEFAULT_DENY;
+	spin_unlock(&vm->lock);
+	free_ranges(ranges);
+	return 0;
+}
+
+static int enable_cap(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+	u64 all = KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER;
+
+	if (cap->flags || cap->cap != KVM_CAP_X86_USER_SPACE_MSR || cap->args[0] & ~all)
+		return -EINVAL;
+	WRITE_ONCE(vm->msr_exits, cap->args[0]);
+	return 0;
+}
+
 static int check_extension(unsigned long extension)
 {
 	switch (extension) {
@@ -286,6 +344,9 @@ static int check_extension(unsigned long extension)
 	case KVM_CAP_IMMEDIATE_EXIT:
 	case KVM_CAP_SET_BOOT_CPU_ID:
 	case KVM_CAP_INTERNAL_ERROR_DATA:
+	case KVM_CAP_ENABLE_CAP_VM:
+	case KVM_CAP_X86_USER_SPACE_MSR:
+	case KVM_CAP_X86_MSR_FILTER:
 		return 1;
 	case KVM_CAP_NR_VCPUS:
 		return min_t(int, num_online_cpus(), MAX_VCPUS);
@@ -370,6 +431,8 @@ static long vm_ioctl(struct file *file, unsigned int number, unsigned long argum
 {
 	struct vm *vm = file->private_data;
 	struct kvm_userspace_memory_region region;
+	struct kvm_msr_filter filter;
+	struct kvm_enable_cap cap;
 	struct kvm_dirty_log log;
 
 	if (vm->mm != current->mm)
@@ -387,6 +450,14 @@ static long vm_ioctl(struct file *file, unsigned int number, unsigned long argum
 		if (copy_from_user(&log, (void __user *)argument, sizeof(log)))
 			return -EFAULT;
 		return memory_dirty_log(vm, &log);
+	case KVM_X86_SET_MSR_FILTER:
+		if (copy_from_user(&filter, (void __user *)argument, sizeof(filter)))
+			return -EFAULT;
+		return set_msr_filter(vm, &filter);
+	case KVM_ENABLE_CAP:
+		if (copy_from_user(&cap, (void __user *)argument, sizeof(cap)))
+			return -EFAULT;
+		return enable_cap(vm, &cap);
 	case KVM_SET_TSS_ADDR:		/* Intel's processors need these two pages */
 		return argument > 0xffffd000 ? -EINVAL : 0;
 	case KVM_SET_IDENTITY_MAP_ADDR:

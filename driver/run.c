@@ -404,6 +404,16 @@ static int complete_pending(struct vcpu *vcpu)
 	case MMIO_WRITE:
 		yakvm_execute(&vcpu->insn, &vcpu->regs, vcpu->memory);
 		return finish(vcpu);
+	case MSR_READ:
+	case MSR_WRITE:
+		if (vcpu->run->msr.error)
+			return raise_gp(vcpu);
+		if (pending == MSR_READ) {
+			memory = READ_ONCE(vcpu->run->msr.data);
+			vcpu->regs.gpr[RAX] = (u32)memory;
+			vcpu->regs.gpr[RDX] = memory >> 32;
+		}
+		return skip(vcpu, 2);
 	default:
 		return 1;
 	}
@@ -432,18 +442,56 @@ static int handle_cpuid(struct vcpu *vcpu)
 	return skip(vcpu, 2);
 }
 
+static bool msr_allowed(struct vm *vm, u32 index, u32 access)
+{
+	bool allowed;
+	u32 i;
+
+	spin_lock(&vm->lock);
+	allowed = !vm->msr_default_deny;
+	for (i = 0; i < KVM_MSR_FILTER_MAX_RANGES; i++) {
+		struct msr_range *range = &vm->msr_ranges[i];
+
+		if (index - range->base < range->count && range->flags & access) {
+			allowed = test_bit(index - range->base, range->allowed);
+			break;
+		}
+	}
+	spin_unlock(&vm->lock);
+	return allowed;
+}
+
+/* An access that fails here may be user space's: local APICs are its own, and x2APIC registers with them. */
+static int refuse_msr(struct vcpu *vcpu, u32 index, u64 value, bool write, u32 reason)
+{
+	struct kvm_run *run = vcpu->run;
+
+	if (!(READ_ONCE(vcpu->vm->msr_exits) & reason))
+		return raise_gp(vcpu);
+	vcpu->pending = write ? MSR_WRITE : MSR_READ;
+	vcpu->pending_rip = vcpu_pc(vcpu);
+	run->exit_reason = write ? KVM_EXIT_X86_WRMSR : KVM_EXIT_X86_RDMSR;
+	run->msr.error = 0;
+	run->msr.reason = reason;
+	run->msr.index = index;
+	run->msr.data = value;
+	return 0;
+}
+
 static int handle_msr(struct vcpu *vcpu)
 {
-	u64 *gpr = vcpu->regs.gpr, value;
+	u64 *gpr = vcpu->regs.gpr, value = (u32)gpr[RAX] | gpr[RDX] << 32;
+	bool write = vcpu->vmcb->control.exit_info_1;
 	u32 index = gpr[RCX];
+	int error;
 
-	if (vcpu->vmcb->control.exit_info_1) {
-		value = (u32)gpr[RAX] | gpr[RDX] << 32;
-		if (vcpu_set_msr(vcpu, index, value, true))
-			return raise_gp(vcpu);
-	} else {
-		if (vcpu_get_msr(vcpu, index, &value))
-			return raise_gp(vcpu);
+	if (!msr_allowed(vcpu->vm, index, write ? KVM_MSR_FILTER_WRITE : KVM_MSR_FILTER_READ))
+		return refuse_msr(vcpu, index, value, write, KVM_MSR_EXIT_REASON_FILTER);
+	error = write ? vcpu_set_msr(vcpu, index, value, true) : vcpu_get_msr(vcpu, index, &value);
+	if (error)
+		return refuse_msr(vcpu, index, value, write, error == -ENOENT && index >> 8 != 8 ?
+				  KVM_MSR_EXIT_REASON_UNKNOWN : KVM_MSR_EXIT_REASON_INVAL);
+	if (!write) {
 		gpr[RAX] = (u32)value;
 		gpr[RDX] = value >> 32;
 	}

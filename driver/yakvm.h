@@ -39,6 +39,12 @@ struct slot {
 	unsigned long *dirty, *spare;	/* a bit per page; GET_DIRTY_LOG exchanges the two */
 };
 
+/* KVM_X86_SET_MSR_FILTER: a clear bit means that the access is refused. */
+struct msr_range {
+	u32 flags, base, count;
+	unsigned long *allowed;
+};
+
 struct vm {
 	refcount_t users;		/* its file and those of its vCPUs */
 	struct mm_struct *mm;		/* the process that created it, and the only one to use it */
@@ -46,9 +52,12 @@ struct vm {
 	struct mutex mutex;
 	struct vcpu *vcpus[MAX_VCPUS];	/* by id; they live as long as the VM */
 	u32 boot_cpu;
+	u32 msr_exits;			/* KVM_MSR_EXIT_REASON_*: user space answers for such MSRs */
 	u64 tsc_offset;			/* of new vCPUs: their TSC starts when the VM does */
 
 	spinlock_t lock;
+	bool msr_default_deny;
+	struct msr_range msr_ranges[KVM_MSR_FILTER_MAX_RANGES];
 	struct slot *slots[MAX_SLOTS];
 	u32 slot_end;			/* no slot has this number or a higher one */
 	u64 *npt;			/* the nested page tables from level 4 on */
@@ -60,7 +69,7 @@ struct vm {
 };
 
 /* An instruction that has exited to user space and is completed by the next KVM_RUN. */
-enum pending { NOTHING, PORT_IN, PORT_OUT, STRING_IN, STRING_OUT, MMIO_READ, MMIO_WRITE };
+enum pending { NOTHING, PORT_IN, PORT_OUT, STRING_IN, STRING_OUT, MMIO_READ, MMIO_WRITE, MSR_READ, MSR_WRITE };
 
 struct vcpu {
 	struct vm *vm;
