@@ -344,6 +344,7 @@ static int check_extension(unsigned long extension)
 	case KVM_CAP_IMMEDIATE_EXIT:
 	case KVM_CAP_SET_BOOT_CPU_ID:
 	case KVM_CAP_INTERNAL_ERROR_DATA:
+	case KVM_CAP_GET_TSC_KHZ:
 	case KVM_CAP_ENABLE_CAP_VM:
 	case KVM_CAP_X86_USER_SPACE_MSR:
 	case KVM_CAP_X86_MSR_FILTER:

@@ -632,6 +632,8 @@ long vcpu_ioctl(struct vcpu *vcpu, unsigned int number, unsigned long argument)
 	case KVM_NMI:
 		vcpu->nmi.pending = min(vcpu->nmi.pending + 1, vcpu->nmi.masked ? 1 : 2);
 		return 0;
+	case KVM_GET_TSC_KHZ:		/* the guest's time stamp counter runs at the host's rate */
+		return tsc_khz;
 	case KVM_GET_MSRS:
 		return access_msrs(vcpu, user, false);
 	case KVM_SET_MSRS:
