@@ -151,3 +151,18 @@ impl<'b> Input<'b> {
         Ok(registers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_ends_early_is_refused() {
+        let mut file = [MAGIC, &1u32.to_le_bytes()].concat();
+        assert!(read(&file).is_err());
+        // A case without a name, regions or steps: seed, bits, name, selectors, registers, two counts.
+        file.extend([0; 8 + 1 + 1 + 12 + 18 * 8 + 4 + 4]);
+        assert_eq!(read(&file).unwrap().len(), 1);
+        assert!(read(b"something else").is_err());
+    }
+}

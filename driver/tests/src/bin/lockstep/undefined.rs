@@ -56,16 +56,3 @@ pub fn shadows_next(instruction: &Instruction) -> bool {
 pub fn flags_of_kvms_emulator(instruction: &Instruction) -> u64 {
     if matches!(instruction.mnemonic(), Mnemonic::Aam | Mnemonic::Aad) { 1 << 7 } else { 0 }
 }
-
-/// True for instructions that a driver may refuse (KVM_EXIT_INTERNAL_ERROR) when they access MMIO: the decoder of
-/// yakvm (driver/core/src/decode.rs) has what compilers and careful programmers use for devices. KVM's has all.
-pub fn is_odd_for_mmio(instruction: &Instruction) -> bool {
-    use Mnemonic::*;
-    let mnemonic = instruction.mnemonic();
-    let listed = [
-        Mul, Imul, Div, Idiv, Rol, Ror, Rcl, Rcr, Shl, Shr, Sar, Sal, Push, Pop, Cmpxchg8b, Xlatb, Cmpsb,
-        Cmpsw, Cmpsd, Cmpsq,
-    ];
-    // CMOVcc and SETcc.
-    listed.contains(&mnemonic) || instruction.condition_code() != iced_x86::ConditionCode::None
-}
