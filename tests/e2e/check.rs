@@ -192,7 +192,8 @@ pub fn trials() -> Vec<Trial> {
                 }
                 let terminal = Terminal::start(&command, 120, 200);
                 terminal.wait_for_text("Guests can run here.")?;
-                terminal.wait_for_text("\u{2713} /dev/kvm ")?;
+                let device = test_device().unwrap_or_else(|| "/dev/kvm".to_owned());
+                terminal.wait_for_text(&format!("\u{2713} {device} "))?;
                 let green = {
                     let shown = terminal.shown();
                     let mark = shown.screen().cell(1, 2).ok_or("a mark in the second line")?;

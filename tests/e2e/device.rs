@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 
@@ -99,16 +100,24 @@ pub fn of_two_drivers() -> Vec<Trial> {
                 "yakvm holds SVM while it has guests: end those that run on /dev/yakvm",
             ),
         ] {
-            let waits = Kvm::with_guest("idle").args(["--device", first, "--timeout", "60"]);
-            let mut child = waits.start();
-            let refused = || Kvm::with_guest("recursion").args(["--device", second]).run();
-            // Until the first one has its virtual machine, the second one runs.
-            let found = (0..50).map(|_| refused()).find(|ran| ran.status == Some(6));
+            let other = || Kvm::with_guest("recursion").args(["--device", second]).run();
+            let waiting = Kvm::with_guest("recursion").args(["--device", first, "--gdb=unix:gdb"]);
+            let mut child = waiting.start();
+            // gdb is waited for with the machine complete.
+            let socket = waiting.folder.file("gdb");
+            for _ in 0..500 {
+                if socket.exists() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let refused = other();
             let (killed, waited) = (child.kill(), child.wait());
             killed.and(waited.map(drop))?;
-            let ran = found.ok_or_else(|| format!("guests run on {first} and {second} at a time"))?;
-            ran.expect_err(&format!("kvm: {second} cannot create a virtual machine "))?.expect_err(remedy)?;
-            refused().expect_status(0)?;
+            refused.expect_status(6)?;
+            refused.expect_err(&format!("kvm: {second} cannot create a virtual machine "))?;
+            refused.expect_err(remedy)?;
+            other().expect_status(0)?;
         }
         Ok(())
     })]
