@@ -458,7 +458,7 @@ fn machine() -> Vec<Trial> {
         gdb_test("monitor_answers_a_misspelt_command_with_the_closest_one", || {
             let (output, _) = debug("recursion", &[], &["monitor brek 1", "monitor help walk"])?;
             expect(&output, "`brek 1` is no command (there is `break`); `help` lists all\n")?;
-            expect(&output, "walk ADDRESS\n    show the page-table walk of a virtual address\n")
+            expect(&output, "walk [--json] ADDRESS\n    show the page-table walk of a virtual address\n")
         }),
         gdb_test("monitor_resets_the_machine_and_ends_the_run", || {
             let commands = [

@@ -207,7 +207,8 @@ const MACHINE: &str = "there is one machine, which docs/boot-state.md describes"
 const AFTER_KVM: &str = "it stands after `-accel kvm`; alone it is refused, because guests run on KVM only";
 const CPU: &str = "the guest sees the host's processor, as far as KVM supports it";
 const DEBUG_EXIT: &str = "port 0xF4 is always the debug exit";
-const DEVICE: &str = "The devices are always the same; README.md lists them. Leave it out.";
+const DEVICE: &str = "The devices are always the same; README.md lists them. Leave it out. With a path, as in \
+    `--device /dev/kvm`, it names the device that runs guests.";
 const NO_SHUTDOWN: &str =
     "the last screen and the report remain after the run; under gdb the machine stops at its end";
 const MUXED: &str = "`--serial N=stdio`; Ctrl-A h lists the keys, and `--console` is the monitor";

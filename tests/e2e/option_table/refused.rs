@@ -54,6 +54,11 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
         "--pictures gif",
         "--pictures: `gif` is no way to show pictures; allowed: auto, kitty, sixel, blocks, off",
     ),
+    (
+        "--device",
+        "--device kvm",
+        "With a path, as in `--device /dev/kvm`, it names the device that runs guests",
+    ),
     ("--vga", "--vga ega", "--vga: `ega` is no display adapter; allowed: auto, text, std"),
     (
         "--rtc",
