@@ -8,8 +8,6 @@
  * The dirty log works by write protection: the first write to a page after GET_DIRTY_LOG faults.
  */
 #include <linux/mm.h>
-#include <linux/overflow.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>

@@ -3,14 +3,11 @@
  * The state of a vCPU, and the ioctls that read and write it. AMD APM volume 2, appendix B (the VMCB holds
  * most of it), chapter 14.1 (state after reset), 13.1 (debug registers).
  */
-#include <linux/module.h>
 #include <linux/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/vmalloc.h>
 #include <asm/debugreg.h>
 #include <asm/fpu/api.h>
-#include <asm/fpu/xcr.h>
 #include <asm/msr.h>
 #include <asm/trapnr.h>
 #include <asm/tsc.h>
@@ -55,8 +52,6 @@ static void set_intercepts(struct vcpu *vcpu)
 		vmcb_intercept(vcpu, bits[i], true);
 	vcpu->vmcb->control.intercepts[INTERCEPT_DR] = ~0;
 }
-
-static void set_limits(struct vcpu *vcpu);
 
 static void reset(struct vcpu *vcpu)
 {
@@ -202,19 +197,6 @@ void vcpu_get_sregs(struct vcpu *vcpu, struct kvm_sregs *sregs)
 		__set_bit(vcpu->interrupt.vector, (unsigned long *)sregs->interrupt_bitmap);
 }
 
-/* What the guest may set depends on its CPUID. */
-static void set_limits(struct vcpu *vcpu)
-{
-	static const struct kvm_cpuid_entry2 none;
-	const struct kvm_cpuid_entry2 *leaf1 = vcpu_cpuid(vcpu, 1, 0) ?: &none;
-	const struct kvm_cpuid_entry2 *leaf7 = vcpu_cpuid(vcpu, 7, 0) ?: &none;
-	const struct kvm_cpuid_entry2 *extended1 = vcpu_cpuid(vcpu, 0x80000001, 0) ?: &none;
-	const struct kvm_cpuid_entry2 *extended8 = vcpu_cpuid(vcpu, 0x80000008, 0) ?: &none;
-
-	yakvm_limits(leaf1->ecx, leaf7->ebx, leaf7->ecx, extended1->ecx, extended1->edx, extended8->eax,
-		     &vcpu->limits);
-}
-
 static int set_sregs(struct vcpu *vcpu, struct kvm_sregs *sregs)
 {
 	struct vmcb_save_area *save = &vcpu->vmcb->save;
@@ -248,223 +230,6 @@ static int set_sregs(struct vcpu *vcpu, struct kvm_sregs *sregs)
 		vcpu->interrupt.soft = false;
 		vcpu->interrupt.vector = vector;
 	}
-	return 0;
-}
-
-/* ---- MSRs and CPUID ---- */
-
-static u64 *msr_place(struct vcpu *vcpu, const struct yakvm_msr *msr, u32 position)
-{
-	return msr->vmcb_offset ? (u64 *)((void *)vcpu->vmcb + msr->vmcb_offset) : &vcpu->msrs[position];
-}
-
-int vcpu_get_msr(struct vcpu *vcpu, u32 index, u64 *value)
-{
-	struct yakvm_msr msr;
-	int position = yakvm_msr_find(index, &msr);
-
-	/* The interrupt controller is user space's, and so is this value. */
-	if (index == MSR_IA32_APICBASE) {
-		*value = vcpu->apic_base;
-		return 0;
-	}
-	if (position < 0)
-		return position;
-	switch (msr.kind) {
-	case YAKVM_MSR_FIXED:
-		*value = msr.reset;
-		break;
-	case YAKVM_MSR_TSC:
-		*value = rdtsc() + vcpu->vmcb->control.tsc_offset;
-		break;
-	case YAKVM_MSR_EFER:
-		*value = vcpu->vmcb->save.efer & ~EFER_SVME;
-		break;
-	default:
-		*value = *msr_place(vcpu, &msr, position);
-	}
-	return 0;
-}
-
-int vcpu_set_msr(struct vcpu *vcpu, u32 index, u64 value, bool from_guest)
-{
-	struct yakvm_msr msr;
-	int position = yakvm_msr_find(index, &msr);
-	u64 before;
-	int error;
-
-	if (index == MSR_IA32_APICBASE) {
-		if (value & 0x2ff || value >> vcpu->limits.physical_bits)
-			return -EINVAL;
-		vcpu->apic_base = value;
-		return 0;
-	}
-	if (position < 0)
-		return position;
-	vcpu_get_msr(vcpu, index, &before);
-	error = yakvm_msr_check(index, &value, before, vcpu->vmcb->save.cr0, &vcpu->limits, from_guest);
-	if (error)
-		return error;
-	switch (msr.kind) {
-	case YAKVM_MSR_FIXED:
-		break;
-	case YAKVM_MSR_TSC:
-		vcpu->vmcb->control.tsc_offset = value - rdtsc();
-		break;
-	case YAKVM_MSR_EFER:
-		vcpu->vmcb->save.efer = value | EFER_SVME;
-		vcpu->flush = true;
-		break;
-	default:
-		*msr_place(vcpu, &msr, position) = value;
-	}
-	return 0;
-}
-
-/* KVM_GET_MSRS and KVM_SET_MSRS: the number of MSRs up to the first that fails. */
-static int access_msrs(struct vcpu *vcpu, struct kvm_msrs __user *user, bool write)
-{
-	struct kvm_msr_entry entry;
-	u32 count, n;
-
-	if (get_user(count, &user->nmsrs))
-		return -EFAULT;
-	if (count >= 256)
-		return -E2BIG;
-	for (n = 0; n < count; n++) {
-		if (copy_from_user(&entry, &user->entries[n], sizeof(entry)))
-			return -EFAULT;
-		if (write ? vcpu_set_msr(vcpu, entry.index, entry.data, false)
-			  : vcpu_get_msr(vcpu, entry.index, &entry.data))
-			break;
-		if (!write && copy_to_user(&user->entries[n], &entry, sizeof(entry)))
-			return -EFAULT;
-	}
-	return n;
-}
-
-struct kvm_cpuid_entry2 *vcpu_cpuid(struct vcpu *vcpu, u32 leaf, u32 index)
-{
-	struct kvm_cpuid_entry2 *entry;
-
-	for (entry = vcpu->cpuid; entry < vcpu->cpuid + vcpu->cpuid_count; entry++)
-		if (entry->function == leaf &&
-		    (entry->index == index || !(entry->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX)))
-			return entry;
-	return NULL;
-}
-
-static int set_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 __user *user)
-{
-	struct kvm_cpuid_entry2 *entries;
-	u32 count;
-
-	if (get_user(count, &user->nent))
-		return -EFAULT;
-	if (count > MAX_CPUID)
-		return -E2BIG;
-	entries = vmemdup_user(user->entries, array_size(count, sizeof(*entries)));
-	if (IS_ERR(entries))
-		return PTR_ERR(entries);
-	kvfree(vcpu->cpuid);
-	vcpu->cpuid = entries;
-	vcpu->cpuid_count = count;
-	set_limits(vcpu);
-	return 0;
-}
-
-static int get_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 __user *user)
-{
-	u32 size;
-
-	if (get_user(size, &user->nent))
-		return -EFAULT;
-	if (size < vcpu->cpuid_count)
-		return -E2BIG;
-	if (copy_to_user(user->entries, vcpu->cpuid, vcpu->cpuid_count * sizeof(*vcpu->cpuid)))
-		return -EFAULT;
-	return put_user(vcpu->cpuid_count, &user->nent);
-}
-
-/* ---- vector registers ---- */
-
-/* KVM_GET_FPU and KVM_SET_FPU: the part of the state that FXSAVE has. */
-static void get_fpu(struct vcpu *vcpu, struct kvm_fpu *fpu)
-{
-	struct fxregs_state *image = &vcpu->fpu.fpstate->regs.fxsave;
-
-	memset(fpu, 0, sizeof(*fpu));
-	memcpy(fpu->fpr, image->st_space, sizeof(fpu->fpr));
-	memcpy(fpu->xmm, image->xmm_space, sizeof(fpu->xmm));
-	fpu->fcw = image->cwd;
-	fpu->fsw = image->swd;
-	fpu->ftwx = image->twd;
-	fpu->last_opcode = image->fop;
-	fpu->last_ip = image->rip;
-	fpu->last_dp = image->rdp;
-	fpu->mxcsr = image->mxcsr;
-}
-
-static int set_fpu(struct vcpu *vcpu, const struct kvm_fpu *fpu)
-{
-	struct fxregs_state *image = &vcpu->fpu.fpstate->regs.fxsave;
-
-	/* A reserved bit would raise #GP when the kernel loads the state. */
-	if (fpu->mxcsr & ~0xffff)
-		return -EINVAL;
-	memcpy(image->st_space, fpu->fpr, sizeof(fpu->fpr));
-	memcpy(image->xmm_space, fpu->xmm, sizeof(fpu->xmm));
-	image->cwd = fpu->fcw;
-	image->swd = fpu->fsw;
-	image->twd = fpu->ftwx;
-	image->fop = fpu->last_opcode;
-	image->rip = fpu->last_ip;
-	image->rdp = fpu->last_dp;
-	image->mxcsr = fpu->mxcsr;
-	if (boot_cpu_has(X86_FEATURE_XSAVE))
-		vcpu->fpu.fpstate->regs.xsave.header.xfeatures |= XFEATURE_MASK_FPSSE;
-	return 0;
-}
-
-static int get_xsave(struct vcpu *vcpu, struct kvm_xsave __user *user)
-{
-	void *image = kzalloc(sizeof(struct kvm_xsave), GFP_KERNEL);
-	int error = -ENOMEM;
-
-	if (image) {
-		fpu_copy_guest_fpstate_to_uabi(&vcpu->fpu, image, sizeof(struct kvm_xsave), guest_xcr0, 0);
-		error = copy_to_user(user, image, sizeof(struct kvm_xsave)) ? -EFAULT : 0;
-	}
-	kfree(image);
-	return error;
-}
-
-static int set_xsave(struct vcpu *vcpu, struct kvm_xsave __user *user)
-{
-	void *image = memdup_user(user, sizeof(struct kvm_xsave));
-	int error;
-	u32 pkru;
-
-	if (IS_ERR(image))
-		return PTR_ERR(image);
-	error = fpu_copy_uabi_to_guest_fpstate(&vcpu->fpu, image, guest_xcr0, &pkru);
-	kfree(image);
-	return error;
-}
-
-static int set_xcrs(struct vcpu *vcpu, const struct kvm_xcrs *xcrs)
-{
-	u32 i;
-
-	if (xcrs->nr_xcrs > KVM_MAX_XCRS || xcrs->flags)
-		return -EINVAL;
-	for (i = 0; i < xcrs->nr_xcrs; i++)
-		if (xcrs->xcrs[i].xcr == 0) {
-			if (yakvm_check_xcr0(xcrs->xcrs[i].value, guest_xcr0))
-				return -EINVAL;
-			vcpu->xcr0 = xcrs->xcrs[i].value;
-			break;
-		}
 	return 0;
 }
 

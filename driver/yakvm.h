@@ -13,6 +13,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
+#include <linux/signal.h>
 #include <linux/spinlock.h>
 #include <asm/fpu/types.h>
 #include <asm/svm.h>
@@ -132,13 +133,17 @@ struct svm_cpu {
 	struct page *host_state;	/* for VMSAVE and VMLOAD */
 };
 
-/* device.c */
+/* svm.c */
 extern struct svm_cpu __percpu *cpus;
 extern u32 asid_count;
 extern u64 host_xcr0, guest_xcr0;	/* the host's own; the states that a guest may enable */
 extern void *port_bitmap, *msr_bitmap;
+int svm_init(void);
+void svm_exit(void);
 int svm_acquire(void);
 void svm_release(void);
+
+/* device.c */
 void vm_put(struct vm *vm);
 
 /* memory.c */
@@ -154,15 +159,55 @@ struct vcpu *vcpu_create(struct vm *vm, u32 id);
 void vcpu_destroy(struct vcpu *vcpu);
 long vcpu_ioctl(struct vcpu *vcpu, unsigned int number, unsigned long argument);
 void vcpu_get_sregs(struct vcpu *vcpu, struct kvm_sregs *sregs);
+int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, struct yakvm_walk *walk);
+
+/* msrs.c */
 struct kvm_cpuid_entry2 *vcpu_cpuid(struct vcpu *vcpu, u32 leaf, u32 index);
 int vcpu_get_msr(struct vcpu *vcpu, u32 index, u64 *value);
 int vcpu_set_msr(struct vcpu *vcpu, u32 index, u64 value, bool from_guest);
-int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, struct yakvm_walk *walk);
+void set_limits(struct vcpu *vcpu);
+int access_msrs(struct vcpu *vcpu, struct kvm_msrs __user *user, bool write);
+int set_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 __user *user);
+int get_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 __user *user);
+
+/* fpu.c */
+void get_fpu(struct vcpu *vcpu, struct kvm_fpu *fpu);
+int set_fpu(struct vcpu *vcpu, const struct kvm_fpu *fpu);
+int get_xsave(struct vcpu *vcpu, struct kvm_xsave __user *user);
+int set_xsave(struct vcpu *vcpu, struct kvm_xsave __user *user);
+int set_xcrs(struct vcpu *vcpu, const struct kvm_xcrs *xcrs);
 
 /* run.c */
 int vcpu_run(struct vcpu *vcpu);
+
+/* exits.c */
+int handle_exit(struct vcpu *vcpu);
+
+/* io.c */
+int handle_io(struct vcpu *vcpu);
+int handle_npf(struct vcpu *vcpu);
+int complete_pending(struct vcpu *vcpu);
+
+/* events.c */
+bool interruptible(struct vcpu *vcpu);
+void inject(struct vcpu *vcpu);
+void delivered(struct vcpu *vcpu);
+
+/* instruction.c */
 u64 vcpu_pc(struct vcpu *vcpu);
+u32 code_bits(struct vcpu *vcpu);
 void vcpu_queue_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error);
+int raise(struct vcpu *vcpu, u8 vector, bool has_error, u32 error);
+int raise_gp(struct vcpu *vcpu);
+int exit_debug(struct vcpu *vcpu, u32 exception, u64 dr6);
+int exit_emulation(struct vcpu *vcpu);
+int exit_error(struct vcpu *vcpu, u32 suberror);
+int copy_linear(struct vcpu *vcpu, u64 linear, void *data, u32 count, u32 access, bool write);
+u32 fetch(struct vcpu *vcpu, u8 bytes[15]);
+int finish(struct vcpu *vcpu);
+int finish_at(struct vcpu *vcpu, u64 rip);
+int skip(struct vcpu *vcpu, u32 length);
+u32 special_move(struct vcpu *vcpu, u64 **reg);
 
 /* enter.S */
 void yakvm_enter(u64 guest, u64 *registers, u64 host);
