@@ -55,7 +55,8 @@ pub fn trials() -> Vec<Trial> {
             client.ask("resume")?;
             // It names the exception, unless a notice of the stop has come before.
             client.ask("wait")?;
-            let late = kvm.connect()?.ask("wait")?;
+            let (mut late, notice) = kvm.connect_at_a_stop()?;
+            let late = notice + &late.ask("wait")?;
             expect(&late, "caught #GP at 0x200")?;
             expect(&late, "\n=> 0x200")?;
             let events = client.ask("events 1")?;

@@ -57,7 +57,9 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     (
         "--device",
         "--device kvm",
-        "With a path, as in `--device /dev/kvm`, it names the device that runs guests",
+        "`--device kvm`, an option of QEMU, is refused. The devices are always the same; README.md lists them. \
+        Leave it out. With a path, as in `--device /dev/kvm`, it names the device that runs guests. docs/from-qemu.md \
+        lists the options of QEMU and Bochs.",
     ),
     ("--vga", "--vga ega", "--vga: `ega` is no display adapter; allowed: auto, text, std"),
     (

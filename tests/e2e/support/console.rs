@@ -35,12 +35,18 @@ impl KvmWithConsole {
 
     /// Connects, and waits for the first prompt.
     pub fn connect(&self) -> Result<Client, Failed> {
+        match self.connect_at_a_stop()? {
+            (client, notice) if notice.is_empty() => Ok(client),
+            (_, notice) => Err(format!("the console printed {notice:?} before its prompt").into()),
+        }
+    }
+
+    /// Connects right after a stop, whose notice can still be on its way: the text before the first prompt.
+    pub fn connect_at_a_stop(&self) -> Result<(Client, String), Failed> {
         let mut client = Client { stream: UnixStream::connect(&self.path)? };
         client.stream.set_read_timeout(Some(TIMEOUT))?;
-        match client.answer()?.as_str() {
-            "" => Ok(client),
-            other => Err(format!("the console printed {other:?} before its prompt").into()),
-        }
+        let notice = client.answer()?;
+        Ok((client, notice))
     }
 
     /// Its process id.
