@@ -10,6 +10,7 @@ mod failure_status;
 mod inspect_file;
 mod log_header;
 mod new_machine;
+mod output_file;
 mod receive;
 mod restore;
 mod test;

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::Failure;
 use super::new_machine::open_guest;
-use crate::control::may_be_overwritten;
+use super::{Failure, output_file};
 use crate::coverage::{CoverageReport, CoveredCode, lcov, summary};
 use crate::frontends::messages::{escaped, tell};
 use crate::machine::outcome::status;
-use crate::os::replacement_file::{Readers, ReplacementFile, replace};
+use crate::os::replacement_file::{Readers, replace};
 use crate::settings::{Settings, TestFormat};
 
 /// The coverage of a run.
@@ -28,15 +27,7 @@ impl Coverage {
     ///
     /// A guest file without source lines, a file that the user may want to keep, or one that cannot be written.
     pub(super) fn prepare(file: &Path, guests: &[Settings]) -> Result<Coverage, Failure> {
-        if !may_be_overwritten(file) {
-            let file = file.display();
-            let message = format!(
-                "--coverage: `{file}` exists, and is no lcov tracefile; choose another name, or delete it."
-            );
-            return Err(Failure::new(status::USAGE, message));
-        }
-        ReplacementFile::new(file, Readers::Umask)
-            .map_err(|reason| Failure::new(status::HOST, cannot_write(file, &reason)))?;
+        output_file::check("--coverage", file, "is no lcov tracefile", Readers::Umask)?;
         let read = |guest: &Settings| {
             let code = CoveredCode::read(open_guest(guest)?.as_ref());
             code.map(Arc::new).map_err(|problem| Failure::new(status::GUEST_FILE, problem))
@@ -61,7 +52,7 @@ impl Coverage {
         }
         let report = CoverageReport::of(self.guests.iter().map(Arc::as_ref));
         replace(&self.file, Readers::Umask, lcov::to_lcov(&report).as_bytes())
-            .map_err(|reason| Failure::new(status::HOST, cannot_write(&self.file, &reason)))?;
+            .map_err(|reason| output_file::failure(&self.file, &reason))?;
         let text = escaped(&summary(&report, &self.file.display().to_string()), &['\n']);
         match format {
             // The reader may close the pipe early.
@@ -72,8 +63,4 @@ impl Coverage {
         }
         Ok(())
     }
-}
-
-fn cannot_write(file: &Path, reason: &io::Error) -> String {
-    format!("cannot write `{}`: {reason}; choose another path.", file.display())
 }

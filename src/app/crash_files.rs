@@ -6,14 +6,13 @@ use std::path::Path;
 use tracing::{error, info};
 
 use super::Failure;
-use crate::control::may_be_overwritten;
+use super::output_file::{self, cannot_write};
 use crate::frontends::messages::tell;
 use crate::inspect::core_file::{self, CoreFileError};
 use crate::inspect::crash::CrashReport;
 use crate::inspect::report_json::{self, ReportContext};
-use crate::machine::outcome::status;
 use crate::machine::{Machine, Outcome};
-use crate::os::replacement_file::{Readers, ReplacementFile, replace};
+use crate::os::replacement_file::{Readers, replace};
 use crate::settings::CrashFiles;
 
 /// Checks before the run that the files can be written: a crash after hours is not lost then.
@@ -24,15 +23,7 @@ use crate::settings::CrashFiles;
 pub(super) fn check(files: &CrashFiles) -> Result<(), Failure> {
     for (option, file) in [("--report", &files.report), ("--core", &files.core)] {
         let Some(file) = file else { continue };
-        if !may_be_overwritten(file) {
-            let file = file.display();
-            let message = format!(
-                "{option}: `{file}` exists, and kvm has not written it; choose another name, or delete it."
-            );
-            return Err(Failure::new(status::USAGE, message));
-        }
-        ReplacementFile::new(file, Readers::Owner)
-            .map_err(|reason| Failure::new(status::HOST, cannot_write(file, &reason)))?;
+        output_file::check(option, file, "kvm has not written it", Readers::Owner)?;
     }
     Ok(())
 }
@@ -67,8 +58,4 @@ fn notify(file: &Path, written: io::Result<String>) {
             tell(&text);
         }
     }
-}
-
-fn cannot_write(file: &Path, reason: &io::Error) -> String {
-    format!("cannot write `{}`: {reason}; choose another path.", file.display())
 }
