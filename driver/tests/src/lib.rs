@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 //! Programs that test a device with the KVM ABI: `lockstep` compares it with an emulator instruction by instruction,
-//! `rough` treats it roughly, `abi` checks one part of the ABI after another. Each takes the path of a device; none needs anything else of the machine it runs on.
+//! `rough` treats it roughly, `abi` checks one part of the ABI after another. Each takes the path of a device; none
+//! needs anything else of the machine it runs on.
+
+pub mod requests;
 
 /// A small generator of pseudo-random numbers (splitmix64): the same numbers for a seed on every machine.
 #[derive(Clone, Debug)]

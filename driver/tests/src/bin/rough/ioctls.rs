@@ -98,47 +98,47 @@ fn calls(path: &str, random: &mut Random, successes: *mut u64) -> io::Result<()>
 
 /// Calls that KVM has on x86 (linux/kvm.h). Left out are those that need much time or memory by design.
 const KNOWN: &[u64] = &[
-    request(0, 0x00, 0),    // GET_API_VERSION
-    request(0, 0x01, 0),    // CREATE_VM
-    request(3, 0x02, 4),    // GET_MSR_INDEX_LIST
-    request(0, 0x03, 0),    // CHECK_EXTENSION
-    request(0, 0x04, 0),    // GET_VCPU_MMAP_SIZE
-    request(3, 0x05, 8),    // GET_SUPPORTED_CPUID
-    request(3, 0x09, 8),    // GET_EMULATED_CPUID
-    request(0, 0x41, 0),    // CREATE_VCPU
-    request(1, 0x42, 16),   // GET_DIRTY_LOG
-    request(1, 0x46, 32),   // SET_USER_MEMORY_REGION
-    request(0, 0x47, 0),    // SET_TSS_ADDR
-    request(1, 0x48, 8),    // SET_IDENTITY_MAP_ADDR
-    request(0, 0x78, 0),    // SET_BOOT_CPU_ID
-    request(0, 0x80, 0),    // RUN
-    request(2, 0x81, 144),  // GET_REGS
-    request(1, 0x82, 144),  // SET_REGS
-    request(2, 0x83, 312),  // GET_SREGS
-    request(1, 0x84, 312),  // SET_SREGS
-    request(3, 0x85, 24),   // TRANSLATE
-    request(1, 0x86, 4),    // INTERRUPT
-    request(3, 0x88, 8),    // GET_MSRS
-    request(1, 0x89, 8),    // SET_MSRS
-    request(1, 0x8B, 4),    // SET_SIGNAL_MASK
-    request(2, 0x8C, 416),  // GET_FPU
-    request(1, 0x8D, 416),  // SET_FPU
-    request(1, 0x90, 8),    // SET_CPUID2
-    request(3, 0x91, 8),    // GET_CPUID2
-    request(2, 0x98, 4),    // GET_MP_STATE
-    request(1, 0x99, 4),    // SET_MP_STATE
-    request(0, 0x9A, 0),    // NMI
-    request(1, 0x9B, 72),   // SET_GUEST_DEBUG
-    request(2, 0x9F, 64),   // GET_VCPU_EVENTS
-    request(1, 0xA0, 64),   // SET_VCPU_EVENTS
-    request(2, 0xA1, 128),  // GET_DEBUGREGS
-    request(1, 0xA2, 128),  // SET_DEBUGREGS
-    request(1, 0xA3, 104),  // ENABLE_CAP
-    request(2, 0xA4, 4096), // GET_XSAVE
-    request(1, 0xA5, 4096), // SET_XSAVE
-    request(2, 0xA6, 392),  // GET_XCRS
-    request(1, 0xA7, 392),  // SET_XCRS
-    0x2900,                 // the original yakvm's calls
+    kvm::GET_API_VERSION,
+    kvm::CREATE_VM,
+    kvm::GET_MSR_INDEX_LIST,
+    kvm::CHECK_EXTENSION,
+    kvm::GET_VCPU_MMAP_SIZE,
+    kvm::GET_SUPPORTED_CPUID,
+    kvm::GET_EMULATED_CPUID,
+    kvm::CREATE_VCPU,
+    kvm::GET_DIRTY_LOG,
+    kvm::SET_USER_MEMORY_REGION,
+    kvm::SET_TSS_ADDR,
+    kvm::SET_IDENTITY_MAP_ADDR,
+    kvm::SET_BOOT_CPU_ID,
+    kvm::RUN,
+    kvm::GET_REGS,
+    kvm::SET_REGS,
+    kvm::GET_SREGS,
+    kvm::SET_SREGS,
+    kvm::TRANSLATE,
+    kvm::INTERRUPT,
+    kvm::GET_MSRS,
+    kvm::SET_MSRS,
+    kvm::SET_SIGNAL_MASK,
+    kvm::GET_FPU,
+    kvm::SET_FPU,
+    kvm::SET_CPUID2,
+    kvm::GET_CPUID2,
+    kvm::GET_MP_STATE,
+    kvm::SET_MP_STATE,
+    kvm::NMI,
+    kvm::SET_GUEST_DEBUG,
+    kvm::GET_VCPU_EVENTS,
+    kvm::SET_VCPU_EVENTS,
+    kvm::GET_DEBUGREGS,
+    kvm::SET_DEBUGREGS,
+    kvm::ENABLE_CAP,
+    kvm::GET_XSAVE,
+    kvm::SET_XSAVE,
+    kvm::GET_XCRS,
+    kvm::SET_XCRS,
+    0x2900, // the original yakvm's calls
     0x2910,
     0x2911,
     0x2920,

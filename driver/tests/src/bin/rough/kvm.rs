@@ -8,21 +8,7 @@ use std::ptr::null_mut;
 
 use kvm_bindings::{kvm_run, kvm_sregs, kvm_userspace_memory_region};
 
-/// `_IO` and its relatives for KVM (linux/kvm.h); `direction` is 0, 1 (to the kernel), 2 (from it) or 3.
-pub const fn request(direction: u64, number: u64, size: usize) -> u64 {
-    direction << 30 | (size as u64) << 16 | 0xAE << 8 | number
-}
-
-pub const CREATE_VM: u64 = request(0, 0x01, 0);
-pub const GET_VCPU_MMAP_SIZE: u64 = request(0, 0x04, 0);
-pub const CREATE_VCPU: u64 = request(0, 0x41, 0);
-pub const SET_USER_MEMORY_REGION: u64 = request(1, 0x46, size_of::<kvm_userspace_memory_region>());
-pub const RUN: u64 = request(0, 0x80, 0);
-pub const GET_REGS: u64 = request(2, 0x81, 144);
-pub const SET_REGS: u64 = request(1, 0x82, 144);
-pub const GET_SREGS: u64 = request(2, 0x83, size_of::<kvm_sregs>());
-pub const SET_SREGS: u64 = request(1, 0x84, size_of::<kvm_sregs>());
-pub const SET_GUEST_DEBUG: u64 = request(1, 0x9B, 72);
+pub use driver_tests::requests::*;
 
 /// An ioctl with any argument.
 pub fn ioctl(fd: RawFd, request: u64, argument: u64) -> io::Result<i32> {

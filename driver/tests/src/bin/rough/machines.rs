@@ -257,9 +257,9 @@ fn unusual(fd: RawFd, random: &mut Random) {
             }
         }
         2 => {
-            let _ = kvm::ioctl(fd, request(0, 0x9A, 0), 0); // NMI
+            let _ = kvm::ioctl(fd, kvm::NMI, 0);
             let mut vector = if random.once_in(4) { random.bits() as u32 } else { random.below(256) as u32 };
-            let _ = kvm::ioctl_with(fd, request(1, 0x86, 4), &mut vector); // INTERRUPT
+            let _ = kvm::ioctl_with(fd, kvm::INTERRUPT, &mut vector);
         }
         3 => {
             random.fill(&mut buffer[..72]);
@@ -274,11 +274,11 @@ fn unusual(fd: RawFd, random: &mut Random) {
             buffer[8..12].copy_from_slice(&random.of(MSRS).to_le_bytes());
             let value = random.of(&[random.clone().bits(), 0, 1, 0xD01]);
             buffer[16..24].copy_from_slice(&value.to_le_bytes());
-            let _ = kvm::ioctl_with(fd, request(1, 0x89, 8), &mut buffer); // SET_MSRS
+            let _ = kvm::ioctl_with(fd, kvm::SET_MSRS, &mut buffer);
         }
         _ => {
             let mut state = random.below(6) as u32;
-            let _ = kvm::ioctl_with(fd, request(1, 0x99, 4), &mut state); // SET_MP_STATE
+            let _ = kvm::ioctl_with(fd, kvm::SET_MP_STATE, &mut state);
         }
     }
 }
