@@ -10,9 +10,7 @@
 #include <asm/trapnr.h>
 #include "yakvm.h"
 
-#define DEBUGGING	(KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP)
 #define DR6_BD		BIT_ULL(13)	/* chapter 13.1.1.3: a MOV to or from a debug register */
-#define DR7_GD		BIT_ULL(13)	/* raises #DB */
 
 static int handle_cpuid(struct vcpu *vcpu)
 {

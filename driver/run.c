@@ -17,9 +17,6 @@
 #include <asm/trapnr.h>
 #include "yakvm.h"
 
-#define DEBUGGING	(KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP)
-#define DR7_GD		BIT_ULL(13)	/* raises #DB */
-
 /* An ASID of its own on this CPU; a new one is how translations are forgotten. Chapter 15.16. */
 static void choose_asid(struct vcpu *vcpu, struct svm_cpu *cpu, int number)
 {
