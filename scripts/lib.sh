@@ -36,6 +36,7 @@ has_part() {
     bochs) have bochs-bin ;;
     bochs-term) compgen -G '/usr/lib/*/bochs/plugins/libbx_term_gui.so' >/dev/null ;;
     bochsbios) [[ -e /usr/share/bochs/BIOS-bochs-latest ]] ;;
+    debian-archive-keyring) [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] ;;
     seabios) [[ -e /usr/share/seabios/bios.bin ]] ;;
     vgabios) [[ -e /usr/share/vgabios/vgabios.bin ]] ;;
     # For scripts/grub-images.

@@ -54,7 +54,7 @@ start_amd() {
         hold+=("$fd")
     done
     exec {com1_out}<"$work/com1.out" {com2_out}<"$work/com2.out" {com3_out}<"$work/com3.out"
-    qemu-system-x86_64 -accel tcg -cpu EPYC,+svm -smp "$processors" -m "$megabytes" -nodefaults -display none \
+    "$qemu" -accel tcg -cpu EPYC,+svm -smp "$processors" -m "$megabytes" -nodefaults -display none \
         -no-reboot -kernel "$(vmlinuz)" -initrd "$work/initrd" -append "$kernel_options" \
         "${serial[@]}" "${emulator_options[@]}" </dev/null >"$work/emulator" 2>&1 &
     emulator=$!

@@ -16,28 +16,47 @@ prepare_lab() {
     intel) parts+=(bochs bochs-term xorriso isolinux syslinux-common) ;;
     esac
     need_parts "${parts[@]}"
+    [[ $1 != amd ]] || choose_qemu
     [[ -d $kernel ]] || fetch_kernel
     [[ -z $driver ]] || build_driver
 }
 
-# unpack_package PACKAGE FOLDER: fetches a Debian package and unpacks it, without installing it. The folder
-# is created only if it is complete.
-unpack_package() {
-    local package=$1 folder=$2 new
-    have apt-get && have dpkg-deb || die "the lab needs the Debian package $package:" \
+# unpack_package PACKAGE FOLDER: fetches a Debian package and unpacks it, without installing it.
+unpack_package() { unpack_packages "$2" "$1"; }
+
+# More options of apt-get for downloads.
+apt_options=()
+
+# download FOLDER PACKAGE...: fetches packages; messages of apt-get are in FOLDER/log.
+download() {
+    cd "$1" || return
+    # By default apt-get downloads as another user, who cannot write to this folder.
+    apt-get download -qq -o APT::Sandbox::User=root "${apt_options[@]}" "${@:2}" >>log 2>&1
+}
+
+# unpack_packages FOLDER PACKAGE...: the same for several, into one folder. It is created only if it is complete.
+unpack_packages() {
+    local folder=$1 new file
+    shift
+    have apt-get && have dpkg-deb || die "the lab needs the Debian package $*:" \
         "on another distribution, unpack it (\`dpkg-deb -x\`) as $folder"
     mkdir -p "$cache"
     new=$(mktemp -d "$cache/new.XXXXXX")
-    # By default apt-get downloads as another user, who cannot write to this folder.
-    if ! (cd "$new" && slowly "fetching $package" apt-get download -qq -o APT::Sandbox::User=root "$package") \
-        >"$new/log" 2>&1 || ! dpkg-deb -x "$new"/*.deb "$new/all" 2>>"$new/log"; then
-        cat "$new/log" >&2
-        rm -rf "$new"
-        die "the Debian package $package could not be fetched"
-    fi
+    (slowly "fetching $*" download "$new" "$@") || refuse_packages "$new" "$@"
+    for file in "$new"/*.deb; do
+        dpkg-deb -x "$file" "$new/all" 2>>"$new/log" || refuse_packages "$new" "$@"
+    done
     # Another process may have created it meanwhile.
     mv -T "$new/all" "$folder" 2>/dev/null || [[ -d $folder ]] || die "$folder cannot be made"
     rm -rf "$new"
+}
+
+# refuse_packages FOLDER PACKAGE...: ends the script: these could not be fetched into this folder.
+refuse_packages() {
+    cat "$1/log" >&2
+    rm -rf "$1"
+    (($# == 2)) || die "the Debian packages ${*:2} could not be fetched"
+    die "the Debian package $2 could not be fetched"
 }
 
 # dependency PACKAGE PREFIX: the first package with this prefix that PACKAGE depends on; nothing if there is none.
