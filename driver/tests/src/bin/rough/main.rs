@@ -12,24 +12,28 @@
 //! - `hotplug`: a processor goes offline and comes online
 //! - `in-use`: the module cannot be unloaded; `unload`: it can, at the end
 //!
-//! NAME is `seed`, `rounds` (4), or the number of `machines` (400), `ioctls` (100000) and `kills` (20) in a round. The
-//! exit status is 0 if every part did as it should, the kernel did not complain, and its memory did not grow by more than
-//! 256 KiB in every round after the first.
+//! NAME is `seed`, `rounds` (4), or the number of `machines` (400), `ioctls` (100000) and `kills` (20) in a round. With
+//! `abi=PROGRAM` the checks of `abi` that passed before the first round must pass after the last one. The exit status is
+//! 0 if every part did as it should, the kernel did not complain and knows of no fault of its own (`self_checks.rs`), and
+//! its memory did not grow by more than 256 KiB in every round after the first.
 
+mod abi;
 mod host;
 mod ioctls;
 mod kvm;
 mod machines;
 mod mappings;
 mod processes;
+mod self_checks;
 mod signals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use driver_tests::Random;
+use self_checks::SelfChecks;
 
 const PARTS: [&str; 8] = ["machines", "ioctls", "kills", "foreign", "forks", "mappings", "hotplug", "in-use"];
 /// KiB by which the kernel's memory may grow from one round to the next.
@@ -37,6 +41,8 @@ const DRIFT: i64 = 256;
 
 struct Options {
     path: String,
+    /// The program `abi`.
+    abi: Option<String>,
     numbers: BTreeMap<&'static str, usize>,
     parts: Vec<String>,
 }
@@ -47,8 +53,11 @@ fn options() -> Option<Options> {
     let mut numbers =
         BTreeMap::from([("seed", 1), ("rounds", 4), ("machines", 400), ("ioctls", 100_000), ("kills", 20)]);
     let mut parts = Vec::new();
+    let mut abi = None;
     for argument in arguments {
-        if let Some((name, value)) = argument.split_once('=') {
+        if let Some(program) = argument.strip_prefix("abi=") {
+            abi = Some(program.to_owned());
+        } else if let Some((name, value)) = argument.split_once('=') {
             *numbers.get_mut(name)? = value.parse().ok()?;
         } else if argument == "unload" || PARTS.contains(&argument.as_str()) {
             parts.push(argument);
@@ -59,7 +68,7 @@ fn options() -> Option<Options> {
     if parts.iter().all(|part| part == "unload") {
         parts.splice(0..0, PARTS.map(str::to_owned));
     }
-    Some(Options { path, numbers, parts })
+    Some(Options { path, abi, numbers, parts })
 }
 
 fn main() -> ExitCode {
@@ -81,6 +90,8 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> io::Result<usize> {
     let mut log = host::KernelLog::new()?;
     let mut failures = 0;
+    let self_checks = SelfChecks::begin(&options.path)?;
+    let passed = abi_passed(options)?;
     let mut in_use = Vec::new();
     for round in 0..options.numbers["rounds"] {
         for part in options.parts.iter().filter(|part| *part != "unload") {
@@ -107,6 +118,12 @@ fn run(options: &Options) -> io::Result<usize> {
         println!("FAILED: it grew by {growth} KiB or more in every round, more than {DRIFT}");
         failures += 1;
     }
+    failures += abi_missed(options, &passed)?;
+    for (good, what) in self_checks.end()? {
+        println!("{}{what}", if good { "" } else { "FAILED: " });
+        failures += usize::from(!good);
+    }
+    failures += complaints(&mut log);
     if options.parts.iter().any(|part| part == "unload") {
         let result = host::unload(&options.path);
         failures += usize::from(result.is_err());
@@ -115,6 +132,25 @@ fn run(options: &Options) -> io::Result<usize> {
     }
     println!("rough on {}, seed {}: {failures} failures", options.path, options.numbers["seed"]);
     Ok(failures)
+}
+
+/// The checks of the ABI that the device passes; none without the program.
+fn abi_passed(options: &Options) -> io::Result<BTreeSet<String>> {
+    options.abi.as_ref().map_or(Ok(BTreeSet::new()), |program| abi::passed(program, &options.path))
+}
+
+/// Prints which checks of those that passed before do not pass now. 1 if there are any.
+fn abi_missed(options: &Options, before: &BTreeSet<String>) -> io::Result<usize> {
+    if options.abi.is_none() {
+        return Ok(0);
+    }
+    let now = abi_passed(options)?;
+    let missed: Vec<_> = before.difference(&now).collect();
+    match missed.as_slice() {
+        [] => println!("ABI: {} checks pass as before", before.len()),
+        missed => println!("FAILED: ABI: of {} checks that passed before: {missed:?}", before.len()),
+    }
+    Ok(usize::from(!missed.is_empty()))
 }
 
 /// Prints the kernel's complaints. 1 if there are any.
