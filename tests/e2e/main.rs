@@ -51,6 +51,7 @@ mod gdb_threads;
 mod gdb_user_stories;
 mod gdb_watch;
 mod guests;
+mod hawk;
 mod host;
 mod in_flight;
 mod interrupts;
@@ -116,6 +117,7 @@ fn main() {
     trials.extend(guests::trials());
     trials.extend(esempi_io::trials());
     trials.extend(flat::trials());
+    trials.extend(hawk::trials());
     trials.extend(triple_faults::trials());
     trials.extend(crashes::trials());
     trials.extend(catch::trials());
