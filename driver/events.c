@@ -18,6 +18,15 @@ bool interruptible(struct vcpu *vcpu)
 	       !vcpu->exception.injected && !vcpu->exception.pending && !vcpu->nmi.injected;
 }
 
+/* What the processor does at an exception of its own: chapter 3.1.6 (RF in the frame of a fault), 13.1.1.4 (GD). */
+static void prepare_frame(struct vcpu *vcpu)
+{
+	if (vcpu->exception.vector == DB_VECTOR)
+		vcpu->dr7 &= ~DR7_GD;
+	else if (vcpu->exception.vector != BP_VECTOR)
+		vcpu->regs.rflags |= X86_EFLAGS_RF;
+}
+
 /* Chooses the event that the guest starts with. */
 void inject(struct vcpu *vcpu)
 {
@@ -36,6 +45,8 @@ void inject(struct vcpu *vcpu)
 		if (vcpu->exception.has_error)
 			control->event_inj |= SVM_EVTINJ_VALID_ERR;
 		control->event_inj_err = vcpu->exception.error;
+		if (vcpu->exception.pending)
+			prepare_frame(vcpu);
 	} else if (vcpu->nmi.injected) {
 		control->event_inj = X86_TRAP_NMI | SVM_EVTINJ_VALID | SVM_EVTINJ_TYPE_NMI;
 		vcpu->nmi.masked = true;

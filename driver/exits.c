@@ -129,7 +129,6 @@ static int handle_dr(struct vcpu *vcpu, u32 number, bool write)
 	if (vcpu->vmcb->save.cpl)
 		return raise_gp(vcpu);
 	if (vcpu->dr7 & DR7_GD) {
-		vcpu->dr7 &= ~DR7_GD;
 		vcpu->dr6 |= DR6_BD;
 		return raise(vcpu, DB_VECTOR, false, 0);
 	}

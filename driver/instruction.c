@@ -141,6 +141,7 @@ u32 fetch(struct vcpu *vcpu, u8 bytes[15])
 int finish(struct vcpu *vcpu)
 {
 	vcpu->vmcb->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
+	vcpu->regs.rflags &= ~X86_EFLAGS_RF;
 	if (vcpu->debug.control & KVM_GUESTDBG_SINGLESTEP)
 		return exit_debug(vcpu, DB_VECTOR, DR6_RESERVED | DR_STEP);
 	if (vcpu->regs.rflags & X86_EFLAGS_TF) {
