@@ -1,44 +1,37 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
-//! KVM_SET_GUEST_DEBUG, and the guest's own debugging.
+//! Single steps and software breakpoints by KVM_SET_GUEST_DEBUG, and the guest's own debugging.
 
 use kvm_bindings::{
-    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP,
-    kvm_debugregs, kvm_guest_debug,
+    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_SW_BP, kvm_debugregs, kvm_guest_debug,
 };
 
 use super::{Check, ensure, equal};
-use crate::guest::{CODE, DATA, Machine, code};
+use crate::guest::{CODE, Machine, code};
 use crate::kvm::{Exit, GET_DEBUGREGS, SET_DEBUGREGS, SET_GUEST_DEBUG};
 
-const STEP: u32 = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+pub const STEP: u32 = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
 const SOFTWARE: u32 = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
-const HARDWARE: u32 = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
 
-/// Debugs with these facilities; the addresses of breakpoint 0, and DR7.
-fn debug(machine: &Machine, control: u32, address: u64, dr7: u64) -> Result<(), String> {
+/// Debugs with these facilities; DR0 to DR3, and DR7.
+pub fn debug(machine: &Machine, control: u32, addresses: [u64; 4], dr7: u64) -> Result<(), String> {
     let mut request = kvm_guest_debug { control, ..Default::default() };
-    request.arch.debugreg[0] = address;
+    request.arch.debugreg[..4].copy_from_slice(&addresses);
     request.arch.debugreg[7] = dr7;
     Ok(machine.vcpu.file.set(SET_GUEST_DEBUG, &request)?)
 }
 
 /// Runs to a debug stop; its vector, address and DR6.
-fn stop(machine: &mut Machine) -> Result<(u32, u64, u64), String> {
+pub fn stop(machine: &mut Machine) -> Result<(u32, u64, u64), String> {
     match machine.vcpu.run()? {
         Exit::Debug { exception, pc, dr6 } => Ok((exception, pc, dr6)),
         other => Err(machine.instead(&other, "a debug stop")),
     }
 }
 
-/// DR7 of an instruction breakpoint, a watched write and a watched access of 4 bytes, in DR0.
-const EXECUTE: u64 = 0x402;
-const WRITE_4: u64 = 0xD_0402;
-const ACCESS_4: u64 = 0xF_0402;
-
 pub const CHECKS: &[Check] = &[
     ("a single step is one instruction", |device| {
         let mut machine = Machine::long(device, code!(64: "nop", "mov $5, %eax", "push %rax", "hlt"))?;
-        debug(&machine, STEP, 0, 0)?;
+        debug(&machine, STEP, [0; 4], 0)?;
         for length in [1, 6, 7] {
             let (exception, pc, dr6) = stop(&mut machine)?;
             equal("exception", exception, 1)?;
@@ -50,7 +43,7 @@ pub const CHECKS: &[Check] = &[
     }),
     ("a step over out and in ends behind them", |device| {
         let mut machine = Machine::long(device, code!(64: "out %al, $0xE0", "in $0xE0, %al", "nop", "hlt"))?;
-        debug(&machine, STEP, 0, 0)?;
+        debug(&machine, STEP, [0; 4], 0)?;
         machine.expect_out(0xE0)?;
         let (_, pc, _) = stop(&mut machine)?;
         equal("pc", pc, CODE + 2)?;
@@ -63,7 +56,7 @@ pub const CHECKS: &[Check] = &[
     ("steps in real mode, and each round of rep movsb", |device| {
         let code = code!(16: "mov $3, %cx", "mov $0x100, %si", "mov $0x200, %di", "rep movsb", "hlt");
         let mut machine = Machine::real(device, code)?;
-        debug(&machine, STEP, 0, 0)?;
+        debug(&machine, STEP, [0; 4], 0)?;
         for at in [3, 6, 9, 9, 9, 11] {
             let (_, pc, _) = stop(&mut machine)?;
             equal("pc", pc, CODE + at)?;
@@ -72,70 +65,25 @@ pub const CHECKS: &[Check] = &[
     }),
     ("switched off, the guest runs", |device| {
         let mut machine = Machine::long(device, code!(64: "nop", "nop", "nop", "hlt"))?;
-        debug(&machine, STEP, 0, 0)?;
+        debug(&machine, STEP, [0; 4], 0)?;
         stop(&mut machine)?;
-        debug(&machine, 0, 0, 0)?;
+        debug(&machine, 0, [0; 4], 0)?;
         machine.expect(Exit::Halt)
     }),
     ("a step does not show in the guest's flags", |device| {
         let mut machine = Machine::long(device, code!(64: "nop", "pushf", "hlt"))?;
-        debug(&machine, STEP, 0, 0)?;
+        debug(&machine, STEP, [0; 4], 0)?;
         stop(&mut machine)?;
         stop(&mut machine)?;
         equal("pushed flags", machine.memory.u64(machine.vcpu.regs()?.rsp) & 0x100, 0)
     }),
     ("a software breakpoint stops at int3", |device| {
         let mut machine = Machine::long(device, code!(64: "nop", "int3", "hlt"))?;
-        debug(&machine, SOFTWARE, 0, 0)?;
+        debug(&machine, SOFTWARE, [0; 4], 0)?;
         let (exception, pc, _) = stop(&mut machine)?;
         equal("exception", exception, 3)?;
         equal("pc", pc, CODE + 1)?;
         equal("RIP", machine.vcpu.regs()?.rip, CODE + 1)
-    }),
-    ("a hardware breakpoint stops before the instruction", |device| {
-        let mut machine = Machine::long(device, code!(64: "nop", "nop", "inc %eax", "hlt"))?;
-        debug(&machine, HARDWARE, CODE + 2, EXECUTE)?;
-        let (exception, pc, dr6) = stop(&mut machine)?;
-        equal("exception", exception, 1)?;
-        equal("pc", pc, CODE + 2)?;
-        equal("B0 of DR6", dr6 & 0xF, 1)?;
-        equal("RAX", machine.vcpu.regs()?.rax, 0)
-    }),
-    ("RFLAGS.RF continues from it", |device| {
-        let mut machine = Machine::long(device, code!(64: "nop", "inc %eax", "hlt"))?;
-        debug(&machine, HARDWARE, CODE + 1, EXECUTE)?;
-        stop(&mut machine)?;
-        machine.set(|regs| regs.rflags |= 1 << 16)?;
-        machine.expect(Exit::Halt)?;
-        equal("RAX", machine.vcpu.regs()?.rax, 1)
-    }),
-    ("a watched write stops behind the instruction", |device| {
-        let mut machine = Machine::long(device, code!(64: "mov DATA, %eax", "movl $7, DATA", "nop", "hlt"))?;
-        debug(&machine, HARDWARE, DATA, WRITE_4)?;
-        let (_, pc, dr6) = stop(&mut machine)?;
-        equal("B0 of DR6", dr6 & 0xF, 1)?;
-        equal("pc", pc, CODE + 7 + 11)?;
-        equal("memory", machine.memory.u64(DATA), 7)
-    }),
-    ("a watched access stops at reads, too", |device| {
-        let mut machine = Machine::long(device, code!(64: "nop", "mov DATA, %eax", "nop", "hlt"))?;
-        debug(&machine, HARDWARE, DATA, ACCESS_4)?;
-        let (_, pc, dr6) = stop(&mut machine)?;
-        equal("B0 of DR6", dr6 & 0xF, 1)?;
-        equal("pc", pc, CODE + 8)
-    }),
-    ("breakpoints of the debugger are not in the guest's registers", |device| {
-        let mut machine = Machine::long(
-            device,
-            code!(64: "mov %dr0, %rax", "mov $0x77, %ebx", "mov %rbx, %dr1",
-            "mov %dr1, %rcx", "hlt"),
-        )?;
-        debug(&machine, HARDWARE, CODE + 0x800, EXECUTE)?;
-        machine.expect(Exit::Halt)?;
-        let regs = machine.vcpu.regs()?;
-        equal("DR0 of the guest", regs.rax, 0)?;
-        equal("DR1 of the guest", regs.rcx, 0x77)?;
-        equal("DR1", machine.vcpu.file.get::<kvm_debugregs>(GET_DEBUGREGS)?.db[1], 0x77)
     }),
     ("the guest's own single step is its exception", |device| {
         let mut machine =
@@ -184,7 +132,7 @@ pub const CHECKS: &[Check] = &[
     ("a page fault that is stepped into is the guest's", |device| {
         let code = code!(64: "nop", "mov $0x40000000, %ebx", "mov (%rbx), %eax");
         let mut machine = Machine::long(device, code)?;
-        debug(&machine, STEP, 0, 0)?;
+        debug(&machine, STEP, [0; 4], 0)?;
         for _ in 0..2 {
             stop(&mut machine)?;
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 //! The checks, in the order of the table.
 
+mod breakpoints;
 mod debug;
 mod device;
 mod events;
@@ -29,6 +30,7 @@ pub static CHECKS: std::sync::LazyLock<Vec<Check>> = std::sync::LazyLock::new(||
         ports::CHECKS,
         running::CHECKS,
         debug::CHECKS,
+        breakpoints::CHECKS,
         events::CHECKS,
         state::CHECKS,
     ]
