@@ -114,6 +114,15 @@ int yakvm_check_xcr0(u64 xcr0, u64 supported);
 /* The value that DR6 or DR7 has after a move (fixed bits set), or -EINVAL for bits above 31. */
 int yakvm_check_dr(u32 number, u64 *value);
 
+/* ---- core/src/processor.rs ---- */
+
+/* Whether the processor can run guests: `features` of YAKVM_HAS_SVM and so on; vm_cr is MSR VM_CR. */
+#define YAKVM_HAS_SVM	(1 << 0)
+#define YAKVM_HAS_NPT	(1 << 1)
+#define YAKVM_ENCRYPTS	(1 << 2)	/* the host encrypts its memory */
+enum { YAKVM_NO_SVM = 1, YAKVM_NO_NPT, YAKVM_ENCRYPTED, YAKVM_SWITCHED_OFF };	/* 0: it can */
+u32 yakvm_obstacle(u32 features, u64 vm_cr);
+
 /* ---- core/src/cpuid.rs ---- */
 
 struct yakvm_cpuid_leaf {

@@ -230,25 +230,25 @@ failed:
 
 static int check_processor(void)
 {
+	static const char *const obstacles[] = {
+		[YAKVM_NO_SVM] = "this processor has no AMD-V (SVM)",
+		[YAKVM_NO_NPT] = "this processor has no nested paging (NPT)",
+		[YAKVM_ENCRYPTED] = "the host encrypts its memory, which this driver does not know: boot with mem_encrypt=off",
+		[YAKVM_SWITCHED_OFF] = "SVM is off in the firmware (MSR VM_CR); switch it on in the firmware's settings",
+	};
 	u64 vm_cr;
+	u32 features, obstacle;
 
-	if (!boot_cpu_has(X86_FEATURE_SVM)) {
-		pr_err("yakvm: this processor has no AMD-V (SVM)\n");
-		return -EOPNOTSUPP;
-	}
-	if (!boot_cpu_has(X86_FEATURE_NPT)) {
-		pr_err("yakvm: this processor has no nested paging (NPT)\n");
-		return -EOPNOTSUPP;
-	}
-	if (cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT)) {
-		pr_err("yakvm: the host encrypts its memory, which this driver does not know: boot with mem_encrypt=off\n");
-		return -EOPNOTSUPP;
-	}
-	if (!rdmsrl_safe(MSR_VM_CR, &vm_cr) && vm_cr & SVM_VM_CR_SVM_DIS_MASK) {
-		pr_err("yakvm: SVM is off in the firmware (MSR VM_CR); switch it on in the firmware's settings\n");
-		return -EOPNOTSUPP;
-	}
-	return 0;
+	features = boot_cpu_has(X86_FEATURE_SVM) ? YAKVM_HAS_SVM : 0;
+	features |= boot_cpu_has(X86_FEATURE_NPT) ? YAKVM_HAS_NPT : 0;
+	features |= cc_platform_has(CC_ATTR_HOST_MEM_ENCRYPT) ? YAKVM_ENCRYPTS : 0;
+	if (rdmsrl_safe(MSR_VM_CR, &vm_cr))
+		vm_cr = 0;
+	obstacle = yakvm_obstacle(features, vm_cr);
+	if (!obstacle)
+		return 0;
+	pr_err("yakvm: %s\n", obstacles[obstacle]);
+	return -EOPNOTSUPP;
 }
 
 /* ---- with the module ---- */

@@ -17,6 +17,7 @@ pub mod execute;
 pub mod insn;
 pub mod msr;
 pub mod paging;
+pub mod processor;
 pub mod segment;
 
 /// `EINVAL`, as the C functions return it.

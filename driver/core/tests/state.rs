@@ -7,6 +7,7 @@ use random::Random;
 use yakvm_core::control::*;
 use yakvm_core::cpuid::*;
 use yakvm_core::msr::*;
+use yakvm_core::processor::*;
 use yakvm_core::segment::*;
 use yakvm_core::{EINVAL, ENOENT};
 
@@ -318,4 +319,28 @@ fn values_of_msrs_are_checked() {
     assert_eq!(write(0xc000_0080, 0x900, 0x500, 0x8000_0011, true), Some(0xd00));
     assert_eq!(write(0xc000_0080, 0x400, 0, 0, true), Some(0));
     assert_eq!(write(0xc000_0080, 0x1000, 0, 0, true), None);
+}
+
+#[test]
+fn a_processor_whose_firmware_has_switched_svm_off_is_refused_for_that() {
+    const SVMDIS: u64 = 1 << 4;
+    // LOCK alone: the firmware has locked SVM in the state on. R_INIT, DIS_A20M and others do not matter.
+    for vm_cr in [0, 1 << 3, !SVMDIS] {
+        assert_eq!(yakvm_obstacle(HAS_SVM | HAS_NPT, vm_cr), Obstacle::None);
+        assert_eq!(yakvm_obstacle(HAS_SVM | HAS_NPT, vm_cr | SVMDIS), Obstacle::SwitchedOff);
+    }
+}
+
+#[test]
+fn what_no_setting_of_the_firmware_changes_is_named_first() {
+    for vm_cr in [0, !0] {
+        assert_eq!(yakvm_obstacle(0, vm_cr), Obstacle::NoSvm);
+        assert_eq!(yakvm_obstacle(HAS_NPT | ENCRYPTS, vm_cr), Obstacle::NoSvm);
+        assert_eq!(yakvm_obstacle(HAS_SVM, vm_cr), Obstacle::NoNpt);
+        assert_eq!(yakvm_obstacle(HAS_SVM | HAS_NPT | ENCRYPTS, vm_cr), Obstacle::Encrypted);
+    }
+    // As core.h numbers them.
+    let numbers =
+        [Obstacle::None, Obstacle::NoSvm, Obstacle::NoNpt, Obstacle::Encrypted, Obstacle::SwitchedOff];
+    assert!(numbers.iter().enumerate().all(|(number, obstacle)| *obstacle as usize == number));
 }
