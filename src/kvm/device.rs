@@ -71,7 +71,8 @@ pub(super) fn missing(device: &Path) -> String {
         Driver::Yakvm => format!(
             "this host has no {name}: its module is not loaded; `driver/build` of the sources builds it, and `sudo \
              insmod target/driver/yakvm.ko` loads it on a processor with AMD-V (SVM) that is not switched off in the \
-             firmware; `scripts/lab run --driver yakvm` does both on an emulated processor"
+             firmware (`sudo dmesg | grep yakvm` says why, if it cannot); `scripts/lab run --driver yakvm` does both \
+             on an emulated processor"
         ),
         Driver::Unknown => {
             format!(
@@ -113,10 +114,11 @@ pub(super) fn not_kvm(device: &Path) -> String {
 pub(super) fn holder(device: &Path) -> &'static str {
     match Driver::of(device) {
         Driver::Yakvm => {
-            "kvm_amd holds SVM while it has guests: end those that run on /dev/kvm, or `sudo rmmod kvm_amd`"
+            "kvm_amd holds SVM while it has guests: end those that run on /dev/kvm; since Linux 6.12 it holds SVM while it \
+             is loaded: `sudo rmmod kvm_amd`"
         }
         Driver::Kvm | Driver::Unknown if is_module_present(YAKVM) => {
-            "yakvm holds SVM while it has guests: end those that run on /dev/yakvm, or `sudo rmmod yakvm`"
+            "yakvm holds SVM while it has guests: end those that run on /dev/yakvm"
         }
         Driver::Kvm | Driver::Unknown => {
             "another hypervisor holds the processor's virtualisation: end its guests, or unload its kernel module"

@@ -158,7 +158,8 @@ impl HostError {
     fn no_vm(device: &Path, error: kvm_ioctls::Error) -> HostError {
         let (device, source) = (device.to_owned(), io::Error::from(error));
         match error.errno() {
-            libc::EBUSY => HostError::Held { device, source },
+            // EIO since Linux 6.12.
+            libc::EBUSY | libc::EIO => HostError::Held { device, source },
             libc::EOPNOTSUPP => HostError::SwitchedOff { device, source },
             _ => HostError::refused("create a virtual machine", error),
         }
@@ -173,6 +174,16 @@ impl HostError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_that_another_driver_holds_is_recognised_on_old_and_new_kernels() {
+        for number in [libc::EBUSY, libc::EIO] {
+            let error = HostError::no_vm(Path::new("/nowhere/yakvm"), kvm_ioctls::Error::new(number));
+            assert!(matches!(error, HostError::Held { .. }), "{error}");
+        }
+        let error = HostError::no_vm(Path::new("/nowhere/kvm"), kvm_ioctls::Error::new(libc::EOPNOTSUPP));
+        assert!(error.to_string().contains("off in the firmware; switch SVM"), "{error}");
+    }
 
     #[test]
     fn memory_that_kvm_cannot_access_names_the_file_that_it_comes_from() {

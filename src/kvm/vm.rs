@@ -121,6 +121,17 @@ impl Kvm {
         Ok(vm)
     }
 
+    /// Creates a virtual machine and discards it.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Held`], [`HostError::SwitchedOff`] or [`HostError::Refused`]: this device can run no guests now.
+    pub fn check_that_it_creates_vms(&self) -> Result<(), HostError> {
+        retry_interrupted(|| self.kvm.create_vm())
+            .map(drop)
+            .map_err(|error| HostError::no_vm(&self.device, error))
+    }
+
     /// Creates a virtual machine with KVM's default quirks.
     pub(super) fn create_vm_as_is(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
         let vm = retry_interrupted(|| self.kvm.create_vm()).map_err(|e| HostError::no_vm(&self.device, e))?;
@@ -311,7 +322,9 @@ impl Vm {
         let quirks = self.vm.check_extension_raw(KVM_CAP_DISABLE_QUIRKS2.into());
         let quirk = KVM_X86_QUIRK_FIX_HYPERCALL_INSN;
         if quirks < 0 || quirks as u32 & quirk == 0 {
-            info!("KVM replaces hypercall instructions: this kernel cannot disable that (Linux 5.19 can)");
+            info!(
+                "the guest's hypercall instructions may be replaced (KVM can leave them alone since Linux 5.19)"
+            );
             return Ok(());
         }
         let capability = kvm_enable_cap {
@@ -385,7 +398,8 @@ impl Vm {
             (0, true) => info!("KVM collects the writes to busy serial ports and to the PCI address port"),
             (0, false) => {
                 info!(
-                    "each write to a serial port is an exit: this kernel cannot collect them (Linux 5.0 can)"
+                    "each write to a serial port is an exit: {} does not collect them (KVM does since Linux 5.0)",
+                    kvm.device().display()
                 )
             }
             // Reported for this virtual machine.

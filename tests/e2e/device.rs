@@ -63,6 +63,7 @@ pub fn trials() -> Vec<Trial> {
                 "its module is not loaded; `driver/build` of the sources builds it",
                 "`sudo insmod target/driver/yakvm.ko`",
                 "firmware",
+                "`sudo dmesg | grep yakvm`",
                 "`scripts/lab run --driver yakvm`",
             ])?;
             let checked = Kvm::new().args(["check", "--json", "--device"]).arg(&device).run();
@@ -112,11 +113,22 @@ pub fn of_two_drivers() -> Vec<Trial> {
                 std::thread::sleep(Duration::from_millis(20));
             }
             let refused = other();
+            let checked = Kvm::new().args(["check", "--device", second]).run();
+            let checked_by_a_program = Kvm::new().args(["check", "--json", "--device", second]).run();
             let (killed, waited) = (child.kill(), child.wait());
             killed.and(waited.map(drop))?;
             refused.expect_status(6)?;
             refused.expect_err(&format!("kvm: {second} cannot create a virtual machine "))?;
             refused.expect_err(remedy)?;
+            checked.expect_status(6)?;
+            let first_line = format!("Host\n  no  {second}  there, but another driver has the processor\n");
+            checked.check(checked.out.starts_with(&first_line), "the device")?;
+            checked.check(
+                checked.out.contains(remedy) && checked.out.lines().count() < 10,
+                "the remedy, once",
+            )?;
+            checked_by_a_program
+                .check(checked_by_a_program.out.contains("\"device\": \"held\""), "the word")?;
             other().expect_status(0)?;
         }
         Ok(())

@@ -20,6 +20,9 @@ const NOT_ALLOWED: &str = "this user may not open /dev/kvm: join the group that 
                            -aG kvm $USER`, then log in again), or run as a user that may; `scripts/lab run` \
                            of the sources does without, on an emulated processor";
 
+const FOR_ROOT_ALONE: &str = "this user may not open /dev/yakvm: it is for root alone; use `sudo`, or `scripts/lab run \
+                            --driver yakvm` of the sources, on an emulated processor";
+
 /// The user and group `nobody`, as an option of `chroot`.
 const UNPRIVILEGED: &str = "--userspec=65534:65534";
 
@@ -49,6 +52,13 @@ pub fn trials() -> Vec<Trial> {
             std::fs::write(chroot.root.file("dev/kvm"), "")?;
             set_mode(&chroot.root.file("dev/kvm"), 0o600)?;
             Ok((6, NOT_ALLOWED))
+        }),
+        as_unprivileged_user("a_dev_yakvm_is_for_root_alone", |chroot| {
+            std::fs::create_dir(chroot.root.file("dev"))?;
+            std::fs::write(chroot.root.file("dev/yakvm"), "")?;
+            set_mode(&chroot.root.file("dev/yakvm"), 0o600)?;
+            std::fs::write(chroot.root.file("config.ini"), "[vm-spec]\ndevice = /dev/yakvm\n")?;
+            Ok((6, FOR_ROOT_ALONE))
         }),
         guest_test("running_out_of_file_descriptors_is_reported", || {
             let mut refusals = 0;

@@ -20,10 +20,10 @@ pub(super) fn device(error: &HostError) -> Answer {
         HostError::NoDevice { .. } => ("missing", Bad, "missing"),
         HostError::NotAllowed { .. } => ("not_allowed", Bad, "there, but this user may not open it"),
         HostError::NotKvm { .. } => ("not_kvm", Bad, "something else has its name"),
+        HostError::Held { .. } => ("held", Bad, "there, but another driver has the processor"),
+        HostError::SwitchedOff { .. } => ("switched_off", Bad, "there, but the firmware has switched it off"),
         HostError::Open { .. }
         | HostError::Version { .. }
-        | HostError::Held { .. }
-        | HostError::SwitchedOff { .. }
         | HostError::MemoryLost(_)
         | HostError::MemorySuspected { .. }
         | HostError::Refused { .. } => ("unusable", Bad, "there, but it cannot be used"),
@@ -173,7 +173,7 @@ pub(super) fn collected_writes(found: CoalescedWrites) -> Answer {
     match found {
         CoalescedWrites::Coalesced => ("collected", Good, "collected, and reported together"),
         CoalescedWrites::OneByOne => ("one_by_one", Bad, "accepted, but reported one by one"),
-        CoalescedWrites::NotOffered => ("not_offered", Bad, "not in this kernel"),
+        CoalescedWrites::NotOffered => ("not_offered", Bad, "not offered"),
         CoalescedWrites::Lost => ("lost", Bad, "some are lost"),
     }
 }

@@ -15,7 +15,9 @@ use table::Style;
 /// Measures all properties of `device` and prints them on standard output; true if guests can run here.
 #[cold]
 pub fn run(device: &Path, json: bool) -> bool {
-    let report = match Kvm::open(device) {
+    // A device that can be opened can still be of no use: its driver may not get the processor.
+    let opened = Kvm::open(device).and_then(|kvm| kvm.check_that_it_creates_vms().map(|()| kvm));
+    let report = match opened {
         Ok(kvm) => facts::all(&kvm),
         Err(error) => facts::without_kvm(device, &error),
     };

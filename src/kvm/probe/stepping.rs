@@ -56,7 +56,7 @@ impl InterruptFreeStepping {
             InterruptFreeStepping::HeldBack => "interrupts wait until stepping ends",
             InterruptFreeStepping::NotHeldBack => "interrupts come between two steps",
             InterruptFreeStepping::Lost => "interrupts are lost",
-            InterruptFreeStepping::NotOffered => "not in this kernel",
+            InterruptFreeStepping::NotOffered => "not offered",
             InterruptFreeStepping::NoSteps => "single steps do not stop",
         }
     }
