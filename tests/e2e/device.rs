@@ -121,8 +121,8 @@ pub fn of_two_drivers() -> Vec<Trial> {
             refused.expect_err(&format!("kvm: {second} cannot create a virtual machine "))?;
             refused.expect_err(remedy)?;
             checked.expect_status(6)?;
-            let first_line = format!("Host\n  no  {second}  there, but another driver has the processor\n");
-            checked.check(checked.out.starts_with(&first_line), "the device")?;
+            let device = format!("  no  {second:<10}  there, but another driver has the processor\n");
+            checked.check(checked.out.starts_with(&format!("Host\n{device}")), "the device")?;
             checked.check(
                 checked.out.contains(remedy) && checked.out.lines().count() < 10,
                 "the remedy, once",
