@@ -7,6 +7,9 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::kvm::Vm;
+use crate::processes::COUNT;
+
 const LOCKDEP: &str = "/proc/lockdep_stats";
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 const PAGE_OWNER: &str = "/sys/kernel/debug/page_owner";
@@ -36,7 +39,13 @@ impl SelfChecks {
     pub fn begin(path: &str) -> io::Result<SelfChecks> {
         mount_debugfs();
         let modules: &[&str] = if path.ends_with("/kvm") { &["[kvm]", "[kvm_amd]"] } else { &["[yakvm]"] };
-        Ok(SelfChecks { modules, pages: pages_of(modules)? })
+        let checks = SelfChecks { modules, pages: pages_of(modules)? };
+        let machine = Vm::with_code(path, COUNT)?;
+        if checks.pages.is_some() && pages_of(modules)? <= checks.pages {
+            return Err(io::Error::other(format!("{PAGE_OWNER} has no page of a machine that exists")));
+        }
+        drop(machine);
+        Ok(checks)
     }
 
     /// When no machine is left: a line for each check, with true if it has found nothing.
@@ -48,7 +57,10 @@ impl SelfChecks {
             let on = is_on(&text);
             lines.push((
                 on,
-                format!("lockdep is {}", if on { "still on" } else { "off: it has found a fault" }),
+                format!(
+                    "lockdep is {}",
+                    if on { "still on" } else { "off: it ends at the first fault of the kernel" }
+                ),
             ));
         }
         if Path::new(KMEMLEAK).exists() {
