@@ -39,6 +39,8 @@ has_part() {
     debian-archive-keyring) [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] ;;
     seabios) [[ -e /usr/share/seabios/bios.bin ]] ;;
     vgabios) [[ -e /usr/share/vgabios/vgabios.bin ]] ;;
+    # For the debug kernel.
+    libelf-dev) [[ -e /usr/include/libelf.h ]] ;;
     # For scripts/grub-images.
     grub-pc-bin) [[ -e /usr/lib/grub/i386-pc/boot.img ]] ;;
     grub-common) have grub-mkimage && have grub-mkrescue ;;

@@ -11,10 +11,15 @@ kernel_release() { basename "$kernel"/lib/modules/*; }
 
 # Builds the driver's module for the lab's kernel: target/driver/yakvm.ko.
 build_driver() {
-    local release
+    local release headers
     release=$(kernel_release)
-    [[ -e /usr/src/linux-headers-$release || -e /lib/modules/$release/build ]] || need_headers "$release"
-    slowly "building the driver" "$root/driver/build" "$release" >/dev/null || die "the driver was not built"
+    # A kernel that was built here has them.
+    headers=$kernel/lib/modules/$release/build
+    if [[ ! -d $headers ]]; then
+        headers=$release
+        [[ -e /usr/src/linux-headers-$release || -e /lib/modules/$release/build ]] || need_headers "$release"
+    fi
+    slowly "building the driver" "$root/driver/build" "$headers" >/dev/null || die "the driver was not built"
 }
 
 # need_headers RELEASE: installs the headers of this kernel.

@@ -5,7 +5,8 @@
 
 # Not in target/, so that a `cargo clean` or another work tree does not fetch the kernel again.
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kvm-lab
-# KVM_LAB_KERNEL=6.12 is another of Debian's kernels for clouds, for its driver: the one of linux-image-6.12-cloud-amd64.
+# KVM_LAB_KERNEL=6.12 is another of Debian's kernels for clouds, for its driver: the one of linux-image-6.12-cloud-amd64;
+# KVM_LAB_KERNEL=debug is that of debug_kernel.sh.
 kernel=$cache/kernel${KVM_LAB_KERNEL:+-$KVM_LAB_KERNEL}
 
 # Installs what a processor of this vendor needs.
@@ -17,7 +18,11 @@ prepare_lab() {
     esac
     need_parts "${parts[@]}"
     [[ $1 != amd ]] || choose_qemu
-    [[ -d $kernel ]] || fetch_kernel
+    if [[ ${KVM_LAB_KERNEL-} == debug ]]; then
+        prepare_debug_kernel
+    elif [[ ! -d $kernel ]]; then
+        fetch_kernel
+    fi
     [[ -z $driver ]] || build_driver
 }
 
