@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 //! What the manuals leave undefined or a debugger may see differently, instruction by instruction.
 
-use iced_x86::{Instruction, Mnemonic, Register, RflagsBits};
+use iced_x86::{Instruction, MemorySize, Mnemonic, Register, RflagsBits};
 
 /// The flags of RFLAGS and their names in iced-x86 (AMD64 APM volume 1, 3.1.4).
 const FLAGS: [(u32, u64); 8] = [
@@ -55,4 +55,23 @@ pub fn shadows_next(instruction: &Instruction) -> bool {
 /// What the emulator of KVM itself gets wrong on hosts where it runs the guest: SF after AAM and AAD is that of AX.
 pub fn flags_of_kvms_emulator(instruction: &Instruction) -> u64 {
     if matches!(instruction.mnemonic(), Mnemonic::Aam | Mnemonic::Aad) { 1 << 7 } else { 0 }
+}
+
+/// What QEMU loses at an exit from a locked instruction, a debug exception behind it for example, if its machine has
+/// several processors: CF, PF, AF, ZF, SF, DF and OF are 0 then, although the instruction may not even write them.
+pub fn flags_lost_by_qemu(instruction: &Instruction) -> u64 {
+    if is_locked(instruction) { 0xcd5 } else { 0 }
+}
+
+/// True if QEMU, for the same reason, carries the instruction out with the wrong carry: it exits for its access first.
+pub fn loses_carry_in_qemu(instruction: &Instruction, exits_for_access: bool) -> bool {
+    let carries = matches!(instruction.mnemonic(), Mnemonic::Adc | Mnemonic::Sbb);
+    carries && exits_for_access && is_locked(instruction)
+}
+
+/// XCHG with memory is always locked.
+fn is_locked(instruction: &Instruction) -> bool {
+    let exchanges =
+        instruction.mnemonic() == Mnemonic::Xchg && instruction.memory_size() != MemorySize::Unknown;
+    exchanges || instruction.has_lock_prefix()
 }
