@@ -10,6 +10,9 @@ const KVM: &str = "kvm";
 /// Name of the device of `driver/`.
 const YAKVM: &str = "yakvm";
 
+/// What the option for the device is good for.
+const DEVICES: &str = "`--device` names /dev/kvm, which is the default, or /dev/yakvm";
+
 /// The driver that a device belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
@@ -75,9 +78,7 @@ pub(super) fn missing(device: &Path) -> String {
              on an emulated processor"
         ),
         Driver::Unknown => {
-            format!(
-                "there is no device {name}: `--device` names /dev/kvm, which is the default, or /dev/yakvm"
-            )
+            format!("there is no device {name}: {DEVICES}")
         }
     }
 }
@@ -97,6 +98,15 @@ pub(super) fn not_allowed(device: &Path) -> String {
     }
 }
 
+/// Where to look if the device cannot be opened for a reason of its own.
+pub(super) fn not_opened(device: &Path) -> &'static str {
+    match Driver::of(device) {
+        // `yakvm`, too.
+        Driver::Kvm | Driver::Yakvm => "`sudo dmesg | grep kvm` may say why",
+        Driver::Unknown => DEVICES,
+    }
+}
+
 /// How to recognise the right device.
 pub(super) fn not_kvm(device: &Path) -> String {
     let name = device.display();
@@ -104,9 +114,7 @@ pub(super) fn not_kvm(device: &Path) -> String {
         Driver::Kvm => {
             format!("`ls -l {name}` should show a character device with the numbers 10, 232")
         }
-        Driver::Yakvm | Driver::Unknown => {
-            "`--device` names /dev/kvm, which is the default, or /dev/yakvm".to_owned()
-        }
+        Driver::Yakvm | Driver::Unknown => DEVICES.to_owned(),
     }
 }
 

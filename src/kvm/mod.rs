@@ -61,7 +61,7 @@ pub enum HostError {
         device: PathBuf,
     },
     /// The device is there but opening it failed in another way.
-    #[error("cannot open {}: {source}; `dmesg | grep -i kvm` may say why", device.display())]
+    #[error("cannot open {}: {source}; {}", device.display(), device::not_opened(device))]
     Open {
         /// Its path.
         device: PathBuf,

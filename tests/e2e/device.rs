@@ -70,6 +70,21 @@ pub fn trials() -> Vec<Trial> {
             checked.expect_status(6)?;
             checked.check(checked.out.contains("\"device\": \"missing\""), "the device").map(drop)
         }),
+        test("a_device_that_is_neither_is_reported_with_the_names_of_both", || {
+            let names = "`--device` names /dev/kvm, which is the default, or /dev/yakvm\n";
+            for (device, what) in [
+                ("/nowhere/else", "there is no device /nowhere/else: "),
+                (
+                    "/dev/null",
+                    "/dev/null is not the device of KVM (Inappropriate ioctl for device (os error 25)); ",
+                ),
+                ("/", "cannot open /: Is a directory (os error 21); "),
+            ] {
+                let ran = Kvm::with_guest("hello-serial").args(["--device", device]).run();
+                ran.expect_status(6)?.expect_err(&format!("kvm: {what}{names}"))?;
+            }
+            Ok(())
+        }),
         test("a_file_that_is_no_device_is_reported", || {
             let kvm = Kvm::with_guest("hello-serial").file("kvm", "");
             let device = kvm.folder.file("kvm");
