@@ -239,7 +239,9 @@ impl Kvm {
             ["check-snapshot", "completions", "console", "debug-client", "man", "vscode"];
         let mut arguments = self.arguments.clone();
         let first = arguments.first().and_then(|first| first.to_str()).unwrap_or_default();
-        let named = arguments.iter().any(|it| it.to_str().is_some_and(|it| it.starts_with("--device")));
+        let config = std::fs::read_to_string(self.folder.file("config.ini")).unwrap_or_default();
+        let named = arguments.iter().any(|it| it.to_str().is_some_and(|it| it.starts_with("--device")))
+            || config.lines().any(|line| line.starts_with("device ="));
         if let Some(device) = test_device()
             && !named
             && !COMMANDS.contains(&first)
