@@ -12,6 +12,8 @@ kernel_options='console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off cryptomg
 kernel_options+=' random.trust_cpu=on nowatchdog'
 # Later ones override them: `mitigations=auto` for example.
 kernel_options+=" ${KVM_LAB_KERNEL_OPTIONS-}"
+# More options of QEMU.
+read -ra qemu_options <<<"${KVM_LAB_QEMU_OPTIONS-}"
 # Number of processors with AMD-V. More than one slow the machine down.
 processors=${KVM_LAB_PROCESSORS:-1}
 
@@ -56,7 +58,7 @@ start_amd() {
     exec {com1_out}<"$work/com1.out" {com2_out}<"$work/com2.out" {com3_out}<"$work/com3.out"
     "$qemu" -accel tcg -cpu EPYC,+svm -smp "$processors" -m "$megabytes" -nodefaults -display none \
         -no-reboot -kernel "$(vmlinuz)" -initrd "$work/initrd" -append "$kernel_options" \
-        "${serial[@]}" "${emulator_options[@]}" </dev/null >"$work/emulator" 2>&1 &
+        "${serial[@]}" "${emulator_options[@]}" "${qemu_options[@]}" </dev/null >"$work/emulator" 2>&1 &
     emulator=$!
 }
 

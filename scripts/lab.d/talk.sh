@@ -182,6 +182,12 @@ handle() {
     lab:file\ *) echo "${1#lab:file }" >>"$work/changed" ;;
     lab:status\ *) status=${1#lab:status } ;;
     lab:ready)
+        if [[ -n ${readers-} ]]; then
+            # The machine has been restarted.
+            send_command go
+            send_command end
+            return
+        fi
         timeout=$silence_timeout
         close_held
         [[ -z $gdb_port ]] || open_bridge

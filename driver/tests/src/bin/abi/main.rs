@@ -4,6 +4,8 @@
 //!     abi [--only WORD] DEVICE             a table of the checks
 //!     abi [--only WORD] DEVICE DEVICE      of both, in one boot; the first one is the reference
 //!     abi --speed DEVICE [DEVICE]          how fast they are, by turns
+//!     abi --restart reset|KERNEL DEVICE DEVICE    restarts the machine while the last one has a guest, by a reset or by
+//!                                          kexec; started again there, checks that both have guests and exclude each other
 //!
 //! The exit status is 0 unless the last device misses a check that the reference passes. With one device there is no
 //! reference, and each missed check counts. With two, it is also checked that they exclude each other: one has virtual
@@ -16,6 +18,7 @@ mod exclusion;
 mod guest;
 mod kvm;
 mod process;
+mod restart;
 mod speed;
 
 use std::path::{Path, PathBuf};
@@ -32,17 +35,19 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let mut only = String::new();
     let mut measures = false;
+    let mut restarts = None;
     let mut devices: Vec<PathBuf> = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--only" => only = arguments.next().unwrap_or_default(),
+            "--restart" => restarts = arguments.next(),
             "--speed" => measures = true,
             _ => devices.push(argument.into()),
         }
     }
     if devices.is_empty() || devices.len() > 2 {
-        eprintln!("use: abi [--only WORD | --speed] DEVICE [DEVICE]");
+        eprintln!("use: abi [--only WORD | --speed | --restart reset|KERNEL] DEVICE [DEVICE]");
         return ExitCode::from(USAGE);
     }
     for device in &devices {
@@ -51,8 +56,25 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     }
+    if let (Some(how), [one, other]) = (restarts, &devices[..]) {
+        return after_restart(&how, one, other);
+    }
     let passed = if measures { speed::compare(&devices) } else { compare(&devices, &only) };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Restarts the machine while `other` has a guest. In the new kernel both devices must have guests.
+fn after_restart(how: &str, one: &Path, other: &Path) -> ExitCode {
+    let kernel = (how != "reset").then(|| Path::new(how));
+    match restart::is_over(kernel) {
+        Ok(true) if report_exclusion(one, other) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::FAILURE,
+        before => {
+            let error = before.and_then(|_| restart::restart(other, kernel)).err();
+            eprintln!("{}", error.unwrap_or_default());
+            ExitCode::from(USAGE)
+        }
+    }
 }
 
 /// Prints the table; true if the last device misses nothing that the reference has.
