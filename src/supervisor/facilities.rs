@@ -73,8 +73,11 @@ pub(crate) fn of(supervisor: &Supervisor<'_>) -> Vec<Facility> {
 
 fn software_technique(technique: Technique) -> &'static str {
     match (technique.registers, technique.inserted) {
-        (true, _) => {
+        (true, Opcode::Int3) => {
             "debug registers while there are some, then an int3 in guest memory while the guest runs"
+        }
+        (true, Opcode::Halt) => {
+            "debug registers while there are some, then a hlt in guest memory while the guest runs, as int3 does not stop it"
         }
         (false, Opcode::Int3) => "an int3 in guest memory while the guest runs",
         (false, Opcode::Halt) => "a hlt in guest memory while the guest runs, as int3 does not stop it",
