@@ -32,7 +32,8 @@ build_suite() {
 
 # suite [FILTER...]: runs the end-to-end tests in one machine; `status` is theirs.
 suite() {
-    local tool gdb
+    local tool gdb version=''
+    [[ $cpu != amd ]] || version=$(qemu_version)
     mkdir -p "$work/lab" "$work/files/guests" "$work/files/sources" "$work/files/etc"
     strip -o "$work/lab/kvm" "$kvm"
     strip -o "$work/files/e2e" "$tests"
@@ -67,7 +68,7 @@ suite() {
     [[ ! -d /lib/terminfo ]] || cp --parents /lib/terminfo/x/xterm* "$work/files"
     cat >"$work/lab/command" <<END
 rm /lab/bin/nc /lab/bin/setsid
-export PATH=/tools/bin:/lab/bin HOME=/tmp KVM_LANE=$cpu ${driver:+KVM_TEST_DEVICE=$yakvm} ${all:+KVM_LANE_ALL=1} ${KVM_LANE_PART:+KVM_LANE_PART=$KVM_LANE_PART} KVM_FLOOD=$flood KVM_BIN=/lab/kvm KVM_GUESTS=/guests KVM_SOURCES=/sources
+export PATH=/tools/bin:/lab/bin HOME=/tmp KVM_LANE=$cpu KVM_LANE_QEMU=$version ${driver:+KVM_TEST_DEVICE=$yakvm} ${all:+KVM_LANE_ALL=1} ${KVM_LANE_PART:+KVM_LANE_PART=$KVM_LANE_PART} KVM_FLOOD=$flood KVM_BIN=/lab/kvm KVM_GUESTS=/guests KVM_SOURCES=/sources
 cd /tmp
 # Not with exec: this shell leads the session, and the first terminal that a session leader opens becomes
 # its controlling terminal, whose end would kill it.

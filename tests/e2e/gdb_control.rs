@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use crate::gdb::{CTRL_C, debug, gdb_test};
 use crate::gdb_breakpoints::UNUSED;
 use crate::support::debugger::{expect, expect_times};
-use crate::support::{Lane, lane};
+use crate::support::{Lane, has_debug_registers, lane};
 
 /// The tests of this file.
 pub fn trials() -> Vec<Trial> {
@@ -163,6 +163,9 @@ fn breakpoints() -> Vec<Trial> {
         gdb_test("info_debug_reports_what_was_measured_on_this_host", || {
             let (output, _) = debug("recursion", &[], &["monitor info debug", "monitor info debug"])?;
             let technique = match lane() {
+                Lane::Amd if has_debug_registers() => {
+                    "debug registers while there are some, then a hlt in guest memory while the guest runs, as int3 does not stop it"
+                }
                 Lane::Amd => "a hlt in guest memory while the guest runs, as int3 does not stop it",
                 _ => {
                     "debug registers while there are some, then an int3 in guest memory while the guest runs"

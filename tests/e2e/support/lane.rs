@@ -4,7 +4,7 @@ use std::path::Path;
 
 use libtest_mimic::Trial;
 
-use super::yakvm;
+use super::{qemu, yakvm};
 
 /// A kind of host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +42,11 @@ pub fn flood_size() -> usize {
     size.unwrap_or(1_000_000)
 }
 
-/// A step that raises an exception also needs them to stop in the handler.
-const NO_HARDWARE_BREAKPOINTS: &str =
-    "the AMD-V that QEMU emulates has no hardware breakpoints for debuggers";
 /// AMD-V leaves no registers to read at a shutdown.
 const NO_REGISTERS: &str =
     "AMD-V has reset the registers when a triple fault with the guest's own IDT is reported";
-/// A register set by `KVM_SET_FPU` has another value after the next step.
-const NO_XMM: &str = "the AMD-V that QEMU emulates loses a vector register that the debugger has set";
 /// KVM intercepts #BP, which QEMU's processor ignores.
 const NO_CATCH: &str = "the AMD-V that QEMU emulates delivers a guest's int3 only to the guest";
-/// Debug registers, which would avoid the page protection, do not stop a guest there.
-const NO_FRAME: &str = "AMD-V retries pushing an exception frame to a protected page without an exit";
 /// The test measures time.
 const NO_TIME: &str = "an emulated processor is too slow and too uneven for time limits";
 /// QEMU's processor raises no exceptions for SSE.
@@ -70,11 +63,6 @@ const NOT_REFUSED: &str = "no instruction is refused on this processor";
 const SAME_PLACE: &str = "in Bochs, a step can stop at the same address again";
 /// The trap flag is cleared on the way into a handler.
 const STEPS_HANDLER: &str = "with VT-x a step over `int n` ends only when its handler has returned";
-/// KVM reports the step behind the instruction in the shadow of `sti`.
-const STEPS_STI: &str = "with AMD-V a step over `sti` executes the next instruction, too";
-/// Breakpoints are `hlt` there, which KVM handles by itself (docs/interrupts.md).
-const WOKEN_AT_BREAKPOINT: &str =
-    "the AMD-V that QEMU emulates has no breakpoints but `hlt`, behind which KVM's own timer wakes the guest";
 /// Without an exit or an interrupt, nothing else runs.
 const SPINS: &str = "in Bochs, a guest that computes with interrupts off never gives the processor up";
 const TOO_SLOW: &str = "two starts of firmware take too long where KVM interprets ring 0";
@@ -90,31 +78,11 @@ pub const KERNEL_SUFFIX: &str = "_with_irqchip_kernel";
 const EXCEPT: &[(Lane, &str, &[&str])] = &[
     (
         Lane::Amd,
-        NO_HARDWARE_BREAKPOINTS,
-        &[
-            "gdb_has_four_hardware_breakpoints_and_says_so_when_they_are_used_up",
-            "hardware_breakpoints_displace_software_ones_from_the_debug_registers",
-            "a_step_that_faults_ends_at_the_first_instruction_of_the_handler",
-            "a_step_over_an_invalid_instruction_ends_in_its_handler",
-            "a_module_that_the_kernel_links_is_debugged_by_its_names",
-        ],
-    ),
-    (
-        Lane::Amd,
         NO_TIME,
         &[
             "a_short_answer_comes_out_while_the_guest_computes",
             "a_long_answer_comes_out_while_the_guest_computes",
             "two_scans_of_all_pci_buses_take_at_most_two_seconds",
-        ],
-    ),
-    (Lane::Amd, STEPS_STI, &["a_step_over_hlt_ends_when_the_interrupt_has_come"]),
-    (
-        Lane::Amd,
-        WOKEN_AT_BREAKPOINT,
-        &[
-            "steps_over_a_line_stay_in_the_line_while_the_timer_runs_with_irqchip_kernel",
-            "a_step_takes_no_tick_in_the_middle_with_irqchip_kernel",
         ],
     ),
     (Lane::Emulated, TOO_SLOW, &["seabios_starts_again_after_a_warm_reset"]),
@@ -154,7 +122,6 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
     (Lane::Intel, STEPS_HANDLER, &["a_step_over_a_jump_to_itself_is_one_instruction"]),
     (Lane::Intel, SAME_PLACE, &["stepping_a_wait_waits_until_ctrl_c"]),
     (Lane::Amd, NO_REGISTERS, &["gdb_can_examine_the_guest_after_a_triple_fault"]),
-    (Lane::Amd, NO_XMM, &["gdb_reads_and_writes_memory_and_registers"]),
     (
         Lane::Intel,
         SPINS,
@@ -177,7 +144,6 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
             "a_reset_by_port_cf9_takes_effect_in_a_scan",
         ],
     ),
-    (Lane::Amd, NO_FRAME, &["a_guest_whose_stack_is_watched_gets_its_exceptions"]),
     (
         Lane::Amd,
         NO_CATCH,
@@ -189,10 +155,7 @@ const EXCEPT: &[(Lane, &str, &[&str])] = &[
     (
         Lane::Amd,
         NO_SIMD_EXCEPTIONS,
-        &[
-            "unmasked_exceptions_and_undefined_encodings_reach_the_guests_handlers",
-            "an_unmasked_exception_without_a_handler_is_a_triple_fault",
-        ],
+        &["unmasked_exceptions_and_undefined_encodings_reach_the_guests_handlers"],
     ),
     (Lane::Amd, NOT_REFUSED, &["a_crash_under_kvm_can_be_examined"]),
     (Lane::Intel, NOT_REFUSED, &["a_crash_under_kvm_can_be_examined"]),
@@ -275,12 +238,16 @@ pub fn skip_unsupported(trials: Vec<Trial>) -> Vec<Trial> {
     for name in yakvm::EXCEPT.iter().flat_map(|(_, names)| *names) {
         assert!(exists(name), "tests/e2e/support/yakvm.rs names a test that does not exist: {name}");
     }
+    for name in qemu::names() {
+        assert!(exists(name), "tests/e2e/support/qemu.rs names a test that does not exist: {name}");
+    }
     let reason = |name: &str| {
         let both = name.strip_suffix(KERNEL_SUFFIX).unwrap_or(name);
         EXCEPT
             .iter()
             .find(|(lane, _, names)| *lane == current && (names.contains(&name) || names.contains(&both)))
             .map(|(_, reason, _)| *reason)
+            .or_else(|| qemu::reason(name))
             .or_else(|| yakvm::reason(name))
     };
     trials

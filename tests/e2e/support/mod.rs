@@ -20,6 +20,7 @@ use libtest_mimic::{Failed, Trial};
 mod chroot;
 mod exact_output;
 mod lane;
+mod qemu;
 mod running;
 mod yakvm;
 
@@ -29,6 +30,7 @@ pub use lane::{
     KERNEL_SUFFIX, Lane, flood_size, lane, part_of, resets_registers, skip_the_same, skip_unless_all,
     skip_unsupported,
 };
+pub use qemu::has_debug_registers;
 pub use running::Running;
 
 /// Longest duration of a run before it counts as hanging: on an emulated processor of a busy machine, some
