@@ -22,6 +22,22 @@ choose_qemu() {
     "$qemu" --version >/dev/null || die "QEMU 10 does not start here: rm -r $folder, and leave KVM_LAB_QEMU out"
 }
 
+# The program that emulates VT-x, and its processor.
+bochs=(bochs-bin)
+bochs_model=corei7_haswell_4770
+
+# choose_bochs: with KVM_LAB_BOCHS=3, Bochs 3 emulates AMD-V in place of QEMU. It is fetched once, with its libraries.
+choose_bochs() {
+    local folder=$cache/bochs-3 libraries apt_command
+    [[ $KVM_LAB_BOCHS == 3 ]] || die "KVM_LAB_BOCHS '$KVM_LAB_BOCHS': there is KVM_LAB_BOCHS=3"
+    apt_command=(install --yes --download-only --no-install-recommends -o Debug::NoLocking=1)
+    [[ -d $folder ]] || (unpack_from trixie "$folder" bochs bochs-term)
+    libraries=$folder/usr/lib/x86_64-linux-gnu
+    bochs=("$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$folder/usr/bin/bochs-bin")
+    bochs_model=ryzen
+    export LTDL_LIBRARY_PATH=$libraries/bochs/plugins BXSHARE=$folder/usr/share/bochs
+}
+
 # qemu_version: the major version of the emulator.
 qemu_version() { "$qemu" --version | sed -n 's/^QEMU emulator version \([0-9]*\)\..*/\1/p'; }
 
@@ -33,11 +49,11 @@ unpack_from() {
     need_parts debian-archive-keyring
     mkdir -p "$cache"
     own=$(mktemp -d "$cache/new.XXXXXX")
-    mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
+    mkdir -p "$own/lists/partial" "$own/cache/archives/partial" "$own/state"
     echo "deb [signed-by=$keys] http://deb.debian.org/debian $suite main" >"$own/sources.list"
     apt_options=(
         -o Dir::Etc::SourceList="$own/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o Dir::State::Lists="$own/lists" -o Dir::Cache="$own/cache" -o Dir::State::status=/dev/null
+        -o Dir::State="$own/state" -o Dir::State::Lists="$own/lists" -o Dir::Cache="$own/cache" -o Dir::State::status=/dev/null
         -o Acquire::Languages=none -o Acquire::Retries=2
     )
     if ! slowly "fetching the list of Debian's $suite" apt-get update -qq -o APT::Sandbox::User=root \

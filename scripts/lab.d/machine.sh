@@ -38,8 +38,15 @@ pack() {
     (cd "$work" && find init lab | cpio -o -H newc --quiet) >"$work/initrd"
 }
 
-# start_amd: starts QEMU, which emulates AMD-V.
+# start_amd: starts QEMU, which emulates AMD-V, or Bochs, which can, too.
 start_amd() {
+    if [[ -z ${KVM_LAB_BOCHS-} ]]; then start_qemu; else start_bochs; fi
+}
+
+# start_intel: starts Bochs, which emulates VT-x.
+start_intel() { start_bochs; }
+
+start_qemu() {
     local port fd serial=() irqs=(4 3 5 7)
     for port in 0 1 2 3; do
         mkfifo "$work/com$port.in" "$work/com$port.out"
@@ -62,8 +69,7 @@ start_amd() {
     emulator=$!
 }
 
-# start_intel: starts Bochs, which emulates VT-x.
-start_intel() {
+start_bochs() {
     local tries
     make_disc
     for tries in 1 2 3 4 5; do
@@ -97,7 +103,7 @@ try_bochs() {
     # the network.
     cat >"$work/bochsrc" <<END
 display_library: term
-cpu: model=corei7_haswell_4770, count=1, ips=$ips, reset_on_triple_fault=0, ignore_bad_msrs=1
+cpu: model=$bochs_model, count=1, ips=$ips, reset_on_triple_fault=0, ignore_bad_msrs=1
 memory: guest=$megabytes, host=$megabytes
 romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 vgaromimage: file=/usr/share/vgabios/vgabios.bin
@@ -117,7 +123,7 @@ END
     done >>"$work/bochsrc"
     # Debian's Bochs starts in its debugger.
     printf 'c\nq\n' >"$work/bochs.commands"
-    TERM=vt100 bochs-bin -q -f "$work/bochsrc" -rc "$work/bochs.commands" </dev/null >"$work/emulator" 2>&1 &
+    TERM=vt100 "${bochs[@]}" -q -f "$work/bochsrc" -rc "$work/bochs.commands" </dev/null >"$work/emulator" 2>&1 &
     emulator=$!
     # It waits for each of them in turn.
     for com in 0 1 2 3; do

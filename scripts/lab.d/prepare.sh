@@ -13,11 +13,18 @@ kernel=$cache/kernel${KVM_LAB_KERNEL:+-$KVM_LAB_KERNEL}
 prepare_lab() {
     local parts=(cpio busybox-static seabios bochsbios vgabios)
     case $1 in
-    amd) parts+=(qemu-system-x86) ;;
+    amd)
+        parts+=(qemu-system-x86)
+        [[ -z ${KVM_LAB_BOCHS-} ]] || parts+=(xorriso isolinux syslinux-common)
+        ;;
     intel) parts+=(bochs bochs-term xorriso isolinux syslinux-common) ;;
     esac
     need_parts "${parts[@]}"
-    [[ $1 != amd ]] || choose_qemu
+    if [[ $1 == amd && -n ${KVM_LAB_BOCHS-} ]]; then
+        choose_bochs
+    elif [[ $1 == amd ]]; then
+        choose_qemu
+    fi
     if [[ ${KVM_LAB_KERNEL-} == debug ]]; then
         prepare_debug_kernel
     elif [[ ! -d $kernel ]]; then
@@ -29,14 +36,17 @@ prepare_lab() {
 # unpack_package PACKAGE FOLDER: fetches a Debian package and unpacks it, without installing it.
 unpack_package() { unpack_packages "$2" "$1"; }
 
-# More options of apt-get for downloads.
+# The command of apt-get for downloads, and more options.
+apt_command=(download)
 apt_options=()
 
 # download FOLDER PACKAGE...: fetches packages; messages of apt-get are in FOLDER/log.
 download() {
     cd "$1" || return
     # By default apt-get downloads as another user, who cannot write to this folder.
-    apt-get download -qq -o APT::Sandbox::User=root "${apt_options[@]}" "${@:2}" >>log 2>&1
+    mkdir partial
+    apt-get "${apt_command[@]}" -qq -o APT::Sandbox::User=root "${apt_options[@]}" -o Dir::Cache::archives="$1" \
+        "${@:2}" >>log 2>&1
 }
 
 # unpack_packages FOLDER PACKAGE...: the same for several, into one folder. It is created only if it is complete.

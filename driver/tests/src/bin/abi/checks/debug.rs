@@ -6,7 +6,7 @@ use kvm_bindings::{
 };
 
 use super::{Check, ensure, equal};
-use crate::guest::{CODE, Machine, code};
+use crate::guest::{CODE, Machine, Mode, code};
 use crate::kvm::{Exit, GET_DEBUGREGS, SET_DEBUGREGS, SET_GUEST_DEBUG};
 
 pub const STEP: u32 = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
@@ -84,6 +84,32 @@ pub const CHECKS: &[Check] = &[
         equal("exception", exception, 3)?;
         equal("pc", pc, CODE + 1)?;
         equal("RIP", machine.vcpu.regs()?.rip, CODE + 1)
+    }),
+    ("software breakpoints in every mode, and on from them", |device| {
+        let modes = [
+            (Mode::Real, code!(16: "nop", "int3", "out %al, $0xE0")),
+            (Mode::Protected, code!(32: "nop", "int3", "out %al, $0xE0")),
+            (Mode::Long, code!(64: "nop", "int3", "out %al, $0xE0")),
+            (Mode::Long3, code!(64: "nop", "int3", "hlt")),
+        ];
+        for (mode, code) in modes {
+            let mut machine = Machine::new(device, mode, code)?;
+            debug(&machine, SOFTWARE, [0; 4], 0)?;
+            let (exception, pc, _) = stop(&mut machine).map_err(|error| format!("{mode:?}: {error}"))?;
+            equal("exception", exception, 3)?;
+            equal("pc", pc, CODE + 1)?;
+            // A nop.
+            machine.memory.put(CODE + 1, &[0x90]);
+            machine.expect_out(if mode == Mode::Long3 { 13 } else { 0xE0 })?;
+        }
+        Ok(())
+    }),
+    ("without the debugger int3 is the guest's", |device| {
+        let mut machine = Machine::long(device, code!(64: "nop", "int3", "hlt"))?;
+        debug(&machine, SOFTWARE, [0; 4], 0)?;
+        debug(&machine, 0, [0; 4], 0)?;
+        machine.expect_out(3)?;
+        equal("RIP in the frame", machine.memory.u64(machine.vcpu.regs()?.rsp), CODE + 2)
     }),
     ("the guest's own single step is its exception", |device| {
         let mut machine =
