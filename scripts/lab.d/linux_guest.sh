@@ -3,7 +3,12 @@
 
 # linux_guest FOLDER: writes the kernel, vmlinuz, and its initramfs.gz.
 linux_guest() {
-    local folder=$1 tree name
+    local folder=$1 tree name kernel=$kernel KVM_LAB_KERNEL=${KVM_LAB_KERNEL-}
+    # The debug kernel has no drivers for a guest's devices.
+    if [[ $KVM_LAB_KERNEL == debug ]]; then
+        KVM_LAB_KERNEL='' kernel=$cache/kernel
+    fi
+    [[ -d $kernel ]] || fetch_kernel
     mkdir -p "$folder"
     cp "$(vmlinuz)" "$folder/vmlinuz"
     tree=$(mktemp -d "${TMPDIR:-/tmp}/kvm-initramfs.XXXXXX")
