@@ -10,8 +10,9 @@ debug_options=$scripts/lab.d/debug-kernel.config
 # Files that the build compiles, for its progress.
 debug_files=1240
 
-# prepare_debug_kernel: makes $kernel, unless it is there and has these options; sets what the machine needs for it.
+# prepare_debug_kernel VENDOR: makes $kernel, unless it is there and has these options; sets what the machine needs for it.
 prepare_debug_kernel() {
+    [[ $1 == amd ]] || die "KVM_LAB_KERNEL=debug has KVM for AMD-V only: add --cpu amd"
     # KASAN keeps a byte for each eight, and freed memory for a while.
     megabytes=1024
     # Notes the owners of pages only when it is asked to.
@@ -54,7 +55,7 @@ build_debug_kernel() {
 show_progress() {
     local seconds=0
     # Short sleeps, because the last one is not killed with this.
-    while sleep 1 >/dev/null 2>&1 && kill -0 $$; do
+    while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
         ((++seconds % 60)) ||
             say "the debug kernel after $((seconds / 60)) min: $(find "$1" -name '*.o' | wc -l) of about $debug_files files"
     done
@@ -63,7 +64,7 @@ show_progress() {
 # compile_debug_kernel TREE: from the package's archive to the kernel and its modules.
 compile_debug_kernel() {
     local option refused=()
-    tar -xf "$cache/$debug_source/usr/src/$debug_source.tar.xz" --strip-components=1 -C "$1"
+    tar -xf "$cache/$debug_source/usr/src/$debug_source.tar.xz" --strip-components=1 -C "$1" || return
     cd "$1" || return
     make -s KCONFIG_ALLCONFIG="$debug_options" allnoconfig || return
     while IFS= read -r option; do

@@ -26,7 +26,7 @@ prepare_lab() {
         choose_qemu
     fi
     if [[ ${KVM_LAB_KERNEL-} == debug ]]; then
-        prepare_debug_kernel
+        prepare_debug_kernel "$1"
     elif [[ ! -d $kernel ]]; then
         fetch_kernel
     fi
