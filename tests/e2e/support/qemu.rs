@@ -50,7 +50,11 @@ const CRASHES: &str = "QEMU 10 crashes at a hardware breakpoint in a code segmen
 /// The tests that cannot pass since version 10.
 const SINCE: &[(&str, &[&str])] = &[(
     CRASHES,
-    &["breakpoints_stop_the_guest_in_every_mode", "a_halt_is_stepped_whatever_the_selector_of_real_mode"],
+    &[
+        "breakpoints_stop_the_guest_in_every_mode",
+        "a_halt_is_stepped_whatever_the_selector_of_real_mode",
+        "real_mode_code_is_debugged_with_its_own_disassembly",
+    ],
 )];
 
 /// True on an emulated AMD-V whose debug registers stop guests. `KVM_LANE_QEMU` is QEMU's major version.
