@@ -12,64 +12,26 @@
 #include <linux/kvm.h>
 #include <linux/types.h>
 
-/* ---- core/src/decode.rs, execute.rs: instructions that touch MMIO, and string I/O ---- */
+/* ---- core/src/decode.rs: how many bytes an instruction accesses ---- */
 
-/* The general registers in the order of their numbers: RAX RCX RDX RBX RSP RBP RSI RDI R8-R15. */
-struct yakvm_registers {
-	u64 gpr[16];
-	u64 rip;
-	u64 rflags;
-};
-
-/* The parts of struct yakvm_insn below the comment are core's own business. */
 struct yakvm_insn {
-	u8 length;		/* bytes */
-	u8 access;		/* YAKVM_* below */
-	u8 memory_size;		/* of one access, 1, 2, 4 or 8 bytes */
-	u8 segment;		/* of the operand: 0 ES, 1 CS, 2 SS, 3 DS, 4 FS, 5 GS */
-	u8 destination_segment;	/* of the place that YAKVM_COPIES writes to */
-	/* */
-	u8 operation, base, index, scale, address_size, code_size;
-	u8 reg, high, register_size, immediate_source, memory_source, repeat, bit_string;
-	u8 reserved[6];
-	s64 displacement;
-	u64 immediate;
+	u8 size;		/* of an operand in memory, bytes */
+	u8 flags;		/* YAKVM_* below */
+	u8 segment;		/* of string instructions, that of rSI: 0 ES, 1 CS, 2 SS, 3 DS, 4 FS, 5 GS */
+	u8 address_size;	/* 2, 4 or 8 bytes */
 };
 
-#define YAKVM_READS	1	/* memory is read at the operand */
-#define YAKVM_WRITES	2	/* memory is written: at the operand, or with YAKVM_COPIES elsewhere */
-#define YAKVM_COPIES	4	/* MOVS, PUSH, POP: from the operand to the destination */
-#define YAKVM_PORT_IN	8	/* INS: memory_size bytes from port DX to the operand, ES:rDI */
-#define YAKVM_PORT_OUT	16	/* OUTS: from the operand to port DX */
-#define YAKVM_STRING	32	/* yakvm_elements() and yakvm_advance() apply */
+#define YAKVM_MODIFIES		1	/* the operand is read before it is written */
+#define YAKVM_COMPARES		2	/* CMPS */
+#define YAKVM_REPEATS		4	/* a string instruction with a repeat prefix */
+#define YAKVM_PUSHES_FLAGS	8
+#define YAKVM_POPS_FLAGS	16
 
 /*
  * Decodes what starts at bytes, of which count (0-15) are valid; bits is 16, 32 or 64 (CS.L, CS.D).
- * 0, -ENODATA if the instruction needs more bytes, -EINVAL if it is none that core knows.
+ * 0, or -EINVAL if it is no instruction that core knows. Only for instructions that access memory.
  */
 int yakvm_decode(const u8 bytes[15], u32 count, u32 bits, struct yakvm_insn *insn);
-
-/* The operand's offset in its segment, or the destination's. Add the segment's base. */
-u64 yakvm_offset(const struct yakvm_insn *insn, const struct yakvm_registers *registers,
-		 bool destination);
-
-/*
- * Carries the instruction out: memory is what was read (0 without YAKVM_READS), the result is what is
- * to be written (YAKVM_WRITES). Updates registers, flags, and RIP: with a repeat prefix RIP stays
- * until the last round. A division that raises #DE changes nothing, not even RIP. Order: offset, read,
- * execute, write; faults come before execute.
- */
-u64 yakvm_execute(const struct yakvm_insn *insn, struct yakvm_registers *registers, u64 memory);
-
-/*
- * String I/O: how many elements, upwards from this linear address, can be moved at once: 0 if rCX is 0,
- * otherwise at least 1, and not more than limit or what ends within the page.
- */
-u32 yakvm_elements(const struct yakvm_insn *insn, const struct yakvm_registers *registers, u64 linear,
-		   u32 limit);
-
-/* String I/O: moves rSI or rDI, counts rCX down, and steps over the instruction at the end. */
-void yakvm_advance(const struct yakvm_insn *insn, struct yakvm_registers *registers, u32 elements);
 
 /* ---- core/src/segment.rs: segments in the VMCB ---- */
 
@@ -211,8 +173,7 @@ u64 yakvm_npt_page(u64 pa, bool writable, bool large);
 u64 yakvm_npt_address(u64 entry);		/* of the table or page */
 
 /* The same sizes as in core: its tests compare the fields as well. */
-_Static_assert(sizeof(struct yakvm_registers) == 144, "struct yakvm_registers");
-_Static_assert(sizeof(struct yakvm_insn) == 40, "struct yakvm_insn");
+_Static_assert(sizeof(struct yakvm_insn) == 4, "struct yakvm_insn");
 _Static_assert(sizeof(struct yakvm_vmcb_segment) == 16, "struct yakvm_vmcb_segment");
 _Static_assert(sizeof(struct yakvm_limits) == 24, "struct yakvm_limits");
 _Static_assert(sizeof(struct yakvm_cpuid_leaf) == 12, "struct yakvm_cpuid_leaf");

@@ -15,7 +15,8 @@ static bool in_shadow(struct vcpu *vcpu)
 bool interruptible(struct vcpu *vcpu)
 {
 	return vcpu->regs.rflags & X86_EFLAGS_IF && !in_shadow(vcpu) && !vcpu->interrupt.injected &&
-	       !vcpu->exception.injected && !vcpu->exception.pending && !vcpu->nmi.injected;
+	       !vcpu->exception.injected && !vcpu->exception.pending && !vcpu->nmi.injected &&
+	       !vcpu->window.open;
 }
 
 /* What the processor does at an exception of its own: chapter 3.1.6 (RF in the frame of a fault), 13.1.1.4 (GD). */

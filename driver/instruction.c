@@ -140,15 +140,20 @@ u32 fetch(struct vcpu *vcpu, u8 bytes[15])
 /* The single-step trap, which the processor has not raised. */
 int finish(struct vcpu *vcpu)
 {
+	u64 traps = vcpu->traps;
+	bool step = vcpu->debug.control & KVM_GUESTDBG_SINGLESTEP;
+
+	vcpu->traps = 0;
 	vcpu->vmcb->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
 	vcpu->regs.rflags &= ~X86_EFLAGS_RF;
-	if (vcpu->debug.control & KVM_GUESTDBG_SINGLESTEP)
-		return exit_debug(vcpu, DB_VECTOR, DR6_RESERVED | DR_STEP);
-	if (vcpu->regs.rflags & X86_EFLAGS_TF) {
-		vcpu->dr6 |= DR_STEP;
-		return raise(vcpu, DB_VECTOR, false, 0);
-	}
-	return 1;
+	if (step || vcpu->regs.rflags & X86_EFLAGS_TF)
+		traps |= DR_STEP;
+	if (step || (traps & ~(u64)DR_STEP && vcpu->debug.control & KVM_GUESTDBG_USE_HW_BP))
+		return exit_debug(vcpu, DB_VECTOR, DR6_RESERVED | traps);
+	if (!traps)
+		return 1;
+	vcpu->dr6 |= traps;
+	return raise(vcpu, DB_VECTOR, false, 0);
 }
 
 int finish_at(struct vcpu *vcpu, u64 rip)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Port I/O and memory-mapped I/O, whose other side is user space. AMD APM volume 2, chapters 15.10 (IOIO
- * intercept) and 15.25.6 (nested page faults).
+ * Port I/O, whose other side is user space, and instructions that user space helps to complete. AMD APM volume 2,
+ * chapters 15.10 (IOIO intercept) and 15.25.6 (nested page faults).
  *
  * An instruction that exits to user space is completed by the next KVM_RUN (complete_pending); until then
  * registers and RIP are those before it.
@@ -11,149 +11,108 @@
 #include "yakvm.h"
 
 #define PF_WRITE	BIT_ULL(1)	/* EXITINFO1 of a nested page fault, chapter 15.25.6 */
+#define PF_FETCH	BIT_ULL(4)
 #define PF_TABLE	BIT_ULL(33)	/* the guest's page tables themselves */
 
 /* ---- port I/O: chapter 15.10 ---- */
 
-static int exit_io(struct vcpu *vcpu, enum pending pending, u32 info, u32 size, u32 count)
+static int exit_io(struct vcpu *vcpu, enum pending pending, u32 info, u32 count)
 {
 	struct kvm_run *run = vcpu->run;
 
 	vcpu->pending = pending;
 	vcpu->pending_rip = vcpu_pc(vcpu);
 	vcpu->count = count;
-	vcpu->size = size;
 	run->exit_reason = KVM_EXIT_IO;
 	run->io.direction = info & SVM_IOIO_TYPE_MASK ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
-	run->io.size = size;
+	run->io.size = vcpu->size;
 	run->io.port = info >> 16;
 	run->io.count = count;
 	run->io.data_offset = PAGE_SIZE;
 	return 0;
 }
 
-static u64 operand(struct vcpu *vcpu, bool destination)
-{
-	u32 segment = destination ? vcpu->insn.destination_segment : vcpu->insn.segment;
-	u32 bits = code_bits(vcpu);
-	u64 base = (&vcpu->vmcb->save.es)[segment].base;
+/* ---- string I/O: volume 3, INS and OUTS ---- */
 
-	if (bits == 64)
-		return (segment < YAKVM_FS ? 0 : base) + yakvm_offset(&vcpu->insn, &vcpu->regs, destination);
-	return (u32)(base + yakvm_offset(&vcpu->insn, &vcpu->regs, destination));
+static u64 address_mask(const struct yakvm_insn *insn)
+{
+	return ~0ULL >> (64 - 8 * insn->address_size);
 }
 
-static bool decode(struct vcpu *vcpu)
+/* The linear address that a string instruction has in rSI or rDI. */
+u64 string_address(struct vcpu *vcpu, const struct yakvm_insn *insn, u32 reg)
 {
-	u8 bytes[15];
-	u32 count = fetch(vcpu, bytes);
+	u32 segment = reg == RDI ? YAKVM_ES : insn->segment;
+	u64 base = (&vcpu->vmcb->save.es)[segment].base, offset = vcpu->regs.gpr[reg] & address_mask(insn);
 
-	return !yakvm_decode(bytes, count, code_bits(vcpu), &vcpu->insn);
+	if (code_bits(vcpu) != 64)
+		return (u32)(base + offset);
+	return segment < YAKVM_FS ? offset : base + offset;
+}
+
+/* Adds to an address register: 32 bits clear the upper half, 16 bits leave it. */
+static void add_register(struct vcpu *vcpu, u32 reg, u64 amount)
+{
+	u64 mask = address_mask(&vcpu->insn), kept = mask == 0xffff ? ~mask : 0;
+
+	vcpu->regs.gpr[reg] = (vcpu->regs.gpr[reg] & kept) | ((vcpu->regs.gpr[reg] + amount) & mask);
+}
+
+/* Counts the elements that were moved. RIP stays until rCX is 0. */
+static int string_advance(struct vcpu *vcpu, u32 reg, u32 count)
+{
+	u64 distance = vcpu->size * count;
+
+	if (count)
+		add_register(vcpu, reg, vcpu->regs.rflags & X86_EFLAGS_DF ? -distance : distance);
+	if (count && vcpu->insn.flags & YAKVM_REPEATS) {
+		add_register(vcpu, RCX, -(u64)count);
+		if (vcpu->regs.gpr[RCX] & address_mask(&vcpu->insn))
+			return finish(vcpu);
+	}
+	return finish_at(vcpu, vcpu->next_rip);
 }
 
 static int string_io(struct vcpu *vcpu, u32 info)
 {
 	bool in = info & SVM_IOIO_TYPE_MASK;
-	u32 size, count;
-	u64 linear;
+	u64 linear, count = 1;
+	u8 bytes[15];
 	int error;
 
-	if (!decode(vcpu) || !(vcpu->insn.access & (YAKVM_PORT_IN | YAKVM_PORT_OUT)))
+	if (yakvm_decode(bytes, fetch(vcpu, bytes), code_bits(vcpu), &vcpu->insn))
 		return exit_emulation(vcpu);
-	size = vcpu->insn.memory_size;
-	linear = operand(vcpu, false);
-	count = yakvm_elements(&vcpu->insn, &vcpu->regs, linear, PAGE_SIZE / size);
-	if (!count) {
-		yakvm_advance(&vcpu->insn, &vcpu->regs, 0);
-		return finish(vcpu);
-	}
+	linear = string_address(vcpu, &vcpu->insn, in ? RDI : RSI);
+	if (vcpu->insn.flags & YAKVM_REPEATS)
+		count = vcpu->regs.gpr[RCX] & address_mask(&vcpu->insn);
+	if (!count)
+		return string_advance(vcpu, RDI, 0);
+	/* As many as are in the page; one if it is not whole there, or if they go downwards. */
+	count = min_t(u64, count, (PAGE_SIZE - offset_in_page(linear)) / vcpu->size);
+	if (!count || vcpu->regs.rflags & X86_EFLAGS_DF)
+		count = 1;
 	/* A page fault comes before the port is touched: INS reads what it will overwrite. */
-	error = copy_linear(vcpu, linear, vcpu->port_data, size * count, in ? YAKVM_WALK_WRITE : 0, false);
+	error = copy_linear(vcpu, linear, vcpu->port_data, vcpu->size * count, in ? YAKVM_WALK_WRITE : 0, false);
 	if (error)
 		return vcpu->exception.pending ? 1 : exit_emulation(vcpu);
-	return exit_io(vcpu, in ? STRING_IN : STRING_OUT, info, size, count);
+	return exit_io(vcpu, in ? STRING_IN : STRING_OUT, info, count);
 }
 
 int handle_io(struct vcpu *vcpu)
 {
-	u32 info = vcpu->vmcb->control.exit_info_1, size = (info & SVM_IOIO_SIZE_MASK) >> SVM_IOIO_SIZE_SHIFT;
+	u32 info = vcpu->vmcb->control.exit_info_1;
+	bool in = info & SVM_IOIO_TYPE_MASK;
 
+	vcpu->size = (info & SVM_IOIO_SIZE_MASK) >> SVM_IOIO_SIZE_SHIFT;
+	vcpu->next_rip = vcpu->vmcb->control.exit_info_2;
 	if (info & SVM_IOIO_STR_MASK)
 		return string_io(vcpu, info);
-	vcpu->next_rip = vcpu->vmcb->control.exit_info_2;
-	if (!(info & SVM_IOIO_TYPE_MASK))
-		memcpy(vcpu->port_data, &vcpu->regs.gpr[RAX], size);
-	return exit_io(vcpu, info & SVM_IOIO_TYPE_MASK ? PORT_IN : PORT_OUT, info, size, 1);
+	if (!in)
+		memcpy(vcpu->port_data, &vcpu->regs.gpr[RAX], vcpu->size);
+	return exit_io(vcpu, in ? PORT_IN : PORT_OUT, info, 1);
 }
 
-/* ---- MMIO ---- */
-
-static int exit_mmio(struct vcpu *vcpu, enum pending pending, u64 gpa, const void *data)
-{
-	struct kvm_run *run = vcpu->run;
-
-	vcpu->pending = pending;
-	vcpu->pending_rip = vcpu_pc(vcpu);
-	run->exit_reason = KVM_EXIT_MMIO;
-	run->mmio.phys_addr = gpa;
-	run->mmio.len = vcpu->insn.memory_size;
-	run->mmio.is_write = pending == MMIO_WRITE;
-	memset(run->mmio.data, 0, sizeof(run->mmio.data));
-	if (data)
-		memcpy(run->mmio.data, data, vcpu->insn.memory_size);
-	return 0;
-}
-
-/* The second half, with what was read: carries the instruction out and writes. */
-static int mmio_execute(struct vcpu *vcpu, u64 memory)
-{
-	struct yakvm_registers after = vcpu->regs;
-	u64 result = yakvm_execute(&vcpu->insn, &after, memory), linear;
-	struct yakvm_walk walk;
-	int error;
-
-	/* A division that has no result. */
-	if (after.rip == vcpu->regs.rip && !(vcpu->insn.access & YAKVM_STRING))
-		return raise(vcpu, DE_VECTOR, false, 0);
-	vcpu->memory = memory;
-	if (vcpu->insn.access & YAKVM_WRITES) {
-		linear = operand(vcpu, vcpu->insn.access & YAKVM_COPIES);
-		error = copy_linear(vcpu, linear, &result, vcpu->insn.memory_size, YAKVM_WALK_WRITE, true);
-		if (error && vcpu->exception.pending)
-			return 1;
-		if (error == -ENOENT && !vcpu_translate(vcpu, linear, 0, &walk))
-			return exit_mmio(vcpu, MMIO_WRITE, walk.gpa, &result);
-		if (error)
-			return error;
-	}
-	vcpu->regs = after;
-	return finish(vcpu);
-}
-
-/* The first half: an access to what is no memory. Each part of the instruction may be memory or not. */
-static int mmio(struct vcpu *vcpu)
-{
-	struct yakvm_walk walk;
-	u64 memory = 0, linear;
-	int error;
-
-	/* The processor was pushing an event's frame: it cannot be asked to do it in pieces. */
-	if (vcpu->vmcb->control.exit_int_info & SVM_EXITINTINFO_VALID)
-		return exit_error(vcpu, KVM_INTERNAL_ERROR_DELIVERY_EV);
-	if (!decode(vcpu) || vcpu->insn.access & (YAKVM_PORT_IN | YAKVM_PORT_OUT))
-		return exit_emulation(vcpu);
-	if (vcpu->insn.access & YAKVM_READS) {
-		linear = operand(vcpu, false);
-		error = copy_linear(vcpu, linear, &memory, vcpu->insn.memory_size, 0, false);
-		if (error && vcpu->exception.pending)
-			return 1;
-		if (error == -ENOENT && !vcpu_translate(vcpu, linear, 0, &walk))
-			return exit_mmio(vcpu, MMIO_READ, walk.gpa, NULL);
-		if (error)
-			return error;
-	}
-	return mmio_execute(vcpu, memory);
-}
+/* ---- memory: chapter 15.25.6 ---- */
 
 int handle_npf(struct vcpu *vcpu)
 {
@@ -162,20 +121,24 @@ int handle_npf(struct vcpu *vcpu)
 
 	if (result)
 		return result;
-	return info & PF_TABLE ? exit_emulation(vcpu) : mmio(vcpu);
+	if (info & (PF_TABLE | PF_FETCH) || vcpu->vmcb->control.exit_info_2 >> 48)
+		return exit_emulation(vcpu);
+	return window_fault(vcpu, vcpu->vmcb->control.exit_info_2, info & PF_WRITE);
 }
 
 /* Completes what the last KVM_RUN has left to user space. */
 int complete_pending(struct vcpu *vcpu)
 {
 	enum pending pending = vcpu->pending;
-	u64 memory = 0;
+	u64 value;
 	int error;
 
 	vcpu->pending = NOTHING;
 	/* User space has moved RIP: the instruction is abandoned. */
-	if (pending == NOTHING || vcpu->pending_rip != vcpu_pc(vcpu))
+	if (vcpu->pending_rip != vcpu_pc(vcpu)) {
+		window_close(vcpu);
 		return 1;
+	}
 	switch (pending) {
 	case PORT_IN:
 		/* Four bytes clear the upper half of RAX, fewer leave the rest of it. */
@@ -186,28 +149,23 @@ int complete_pending(struct vcpu *vcpu)
 	case PORT_OUT:
 		return finish_at(vcpu, vcpu->next_rip);
 	case STRING_IN:
-		error = copy_linear(vcpu, operand(vcpu, false), vcpu->port_data, vcpu->size * vcpu->count,
-				    YAKVM_WALK_WRITE, true);
+		error = copy_linear(vcpu, string_address(vcpu, &vcpu->insn, RDI), vcpu->port_data,
+				    vcpu->size * vcpu->count, YAKVM_WALK_WRITE, true);
 		if (error)
 			return vcpu->exception.pending ? 1 : error;
-		fallthrough;
+		return string_advance(vcpu, RDI, vcpu->count);
 	case STRING_OUT:
-		yakvm_advance(&vcpu->insn, &vcpu->regs, vcpu->count);
-		return finish(vcpu);
-	case MMIO_READ:
-		memcpy(&memory, vcpu->run->mmio.data, vcpu->insn.memory_size);
-		return mmio_execute(vcpu, memory);
-	case MMIO_WRITE:
-		yakvm_execute(&vcpu->insn, &vcpu->regs, vcpu->memory);
-		return finish(vcpu);
+		return string_advance(vcpu, RSI, vcpu->count);
+	case MMIO:
+		return window_resume(vcpu);
 	case MSR_READ:
 	case MSR_WRITE:
 		if (vcpu->run->msr.error)
 			return raise_gp(vcpu);
 		if (pending == MSR_READ) {
-			memory = READ_ONCE(vcpu->run->msr.data);
-			vcpu->regs.gpr[RAX] = (u32)memory;
-			vcpu->regs.gpr[RDX] = memory >> 32;
+			value = READ_ONCE(vcpu->run->msr.data);
+			vcpu->regs.gpr[RAX] = (u32)value;
+			vcpu->regs.gpr[RDX] = value >> 32;
 		}
 		return skip(vcpu, 2);
 	default:

@@ -44,13 +44,19 @@ static void choose_asid(struct vcpu *vcpu, struct svm_cpu *cpu, int number)
 	vcpu->flush = false;
 }
 
+/* Whether DR6 in the guest is not the guest's. */
+static bool owns_dr6(struct vcpu *vcpu)
+{
+	return vcpu->debug.control & DEBUGGING || vcpu->nmi_step || vcpu->window.open;
+}
+
 static void load_debug_registers(struct vcpu *vcpu)
 {
 	struct vmcb_save_area *save = &vcpu->vmcb->save;
 	bool breakpoints = vcpu->debug.control & KVM_GUESTDBG_USE_HW_BP;
 	__u64 *db = breakpoints ? vcpu->debug.arch.debugreg : vcpu->db;
 
-	save->dr6 = vcpu->debug.control & DEBUGGING || vcpu->nmi_step ? DR6_RESERVED : vcpu->dr6;
+	save->dr6 = owns_dr6(vcpu) ? DR6_RESERVED : vcpu->dr6;
 	save->dr7 = breakpoints ? (u32)vcpu->debug.arch.debugreg[7] | 0x400 : vcpu->dr7;
 	if (breakpoints)
 		save->dr7 &= ~DR7_GD;
@@ -97,7 +103,7 @@ static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 	write_pkru(pkru);
 	if (hw_breakpoint_active())
 		hw_breakpoint_restore();
-	if (!(vcpu->debug.control & DEBUGGING) && !vcpu->nmi_step)
+	if (!owns_dr6(vcpu))
 		vcpu->dr6 = save->dr6;
 #ifdef X86_FEATURE_IBPB_EXIT_TO_USER
 	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
@@ -109,13 +115,19 @@ static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 	vcpu->regs.rflags = save->rflags;
 }
 
+/* An instruction that has begun with a device is not left in the middle. */
+static bool interrupted(struct vcpu *vcpu)
+{
+	return vcpu->window.open ? fatal_signal_pending(current) : signal_pending(current);
+}
+
 /* Into the guest once, and what has come of it. */
 static int trip(struct vcpu *vcpu)
 {
 	struct svm_cpu *cpu;
 	int number, result;
 
-	if (signal_pending(current)) {
+	if (interrupted(vcpu)) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;
 	}
@@ -131,17 +143,22 @@ static int trip(struct vcpu *vcpu)
 	/* The other half of npt_flush(): from here on it waits for us, or we see its flush. */
 	WRITE_ONCE(vcpu->running_on, number);
 	smp_mb();
-	if (signal_pending(current) || need_resched()) {
+	if (interrupted(vcpu) || need_resched()) {
 		WRITE_ONCE(vcpu->running_on, -1);
 		local_irq_enable();
 		return 1;
 	}
+	if (vcpu->window.open)
+		window_enter(vcpu);
+	else
+		inject(vcpu);
 	choose_asid(vcpu, cpu, number);
-	inject(vcpu);
 	enter(vcpu, cpu);
 	WRITE_ONCE(vcpu->running_on, -1);
 	local_irq_enable();	/* an interrupt that has ended the guest is taken here */
 
+	if (vcpu->window.open)
+		return window_exit(vcpu);
 	if (vcpu->nmi_step)
 		vcpu->regs.rflags &= ~X86_EFLAGS_TF;
 	delivered(vcpu);
@@ -154,13 +171,14 @@ static int run_loop(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 	u64 cr8 = READ_ONCE(run->cr8);
-	bool stepping;
 	int result;
 
 	if (cr8 > 15)
 		return -EINVAL;
 	vcpu->vmcb->control.int_ctl = (vcpu->vmcb->control.int_ctl & ~V_TPR_MASK) | cr8;
 	result = complete_pending(vcpu);
+	while (result > 0 && vcpu->window.open)
+		result = trip(vcpu);
 	if (result <= 0)
 		return result;
 	if (READ_ONCE(run->immediate_exit))
@@ -168,11 +186,11 @@ static int run_loop(struct vcpu *vcpu)
 
 	run->exit_reason = KVM_EXIT_UNKNOWN;
 	/* Once: a handler that the instruction has entered is not stepped, whatever exits it causes. */
-	stepping = vcpu->debug.control & KVM_GUESTDBG_SINGLESTEP && !(vcpu->regs.rflags & X86_EFLAGS_TF);
-	if (stepping)
+	vcpu->stepping = vcpu->debug.control & KVM_GUESTDBG_SINGLESTEP && !(vcpu->regs.rflags & X86_EFLAGS_TF);
+	if (vcpu->stepping)
 		vcpu->regs.rflags |= X86_EFLAGS_TF;
 	vcpu->pushes_flags = false;
-	vmcb_intercept(vcpu, INTERCEPT_PUSHF, stepping);
+	vmcb_intercept(vcpu, INTERCEPT_PUSHF, vcpu->stepping);
 	do {
 		if (READ_ONCE(run->request_interrupt_window) && interruptible(vcpu)) {
 			run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
@@ -181,8 +199,9 @@ static int run_loop(struct vcpu *vcpu)
 		}
 		result = trip(vcpu);
 	} while (result > 0);
-	if (stepping)
+	if (vcpu->stepping)
 		vcpu->regs.rflags &= ~X86_EFLAGS_TF;
+	vcpu->stepping = false;
 	return result;
 }
 

@@ -126,6 +126,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 	free_page((unsigned long)vcpu->run);
 	free_page((unsigned long)vcpu->port_data);
 	free_page((unsigned long)vcpu->vmcb);
+	window_free(&vcpu->window);
 	kvfree(vcpu->cpuid);
 	kfree(vcpu);
 }

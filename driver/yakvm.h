@@ -31,8 +31,12 @@
 #define DR7_GD		BIT_ULL(13)	/* a MOV to or from a debug register raises #DB; chapter 13.1.1.4 */
 #define MMAP_SIZE	(2 * PAGE_SIZE)	/* struct kvm_run, then the data of port I/O */
 
-/* The general registers in yakvm_registers.gpr. */
+/* The general registers in their order, R8 to R15 follow. */
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
+
+struct registers {
+	u64 gpr[16], rip, rflags;
+};
 
 /* A range of guest-physical memory: `pages` from `frame` are the process's memory at `address`. */
 struct slot {
@@ -72,7 +76,42 @@ struct vm {
 };
 
 /* An instruction that has exited to user space and is completed by the next KVM_RUN. */
-enum pending { NOTHING, PORT_IN, PORT_OUT, STRING_IN, STRING_OUT, MMIO_READ, MMIO_WRITE, MSR_READ, MSR_WRITE };
+enum pending { NOTHING, PORT_IN, PORT_OUT, STRING_IN, STRING_OUT, MMIO, MSR_READ, MSR_WRITE };
+
+#define WINDOW_PAGES	2
+#define WINDOW_ACCESSES	4
+#define WINDOW_TABLES	(1 + 3 * WINDOW_PAGES + 1)
+
+/* An access to memory-mapped I/O, within a page. */
+struct access {
+	u64 gpa;
+	u32 page;		/* of the window */
+	u32 size, done;		/* bytes; those that user space has answered or taken */
+	bool reads, writes;
+};
+
+/* An instruction that accesses memory-mapped I/O (window.c). */
+struct window {
+	bool open;		/* the next entry is its step */
+	bool over;		/* the step is done */
+	struct yakvm_insn insn;
+	struct registers before;
+	u32 page_count, access_count;
+	struct window_page {
+		u64 frame;
+		u8 *data;
+		bool writable;
+		bool memory;	/* there is read-only memory */
+	} pages[WINDOW_PAGES];
+	struct access accesses[WINDOW_ACCESSES];
+	struct access *access;	/* that user space answers */
+	struct access *probe;	/* whose size two steps find out */
+	bool probed;		/* the first of them is done: what is in `first` */
+	u8 first[16];
+	u64 *tables[WINDOW_TABLES];
+	u64 trap_flag;		/* RFLAGS.TF outside of the step */
+	u32 intercepts;
+};
 
 struct vcpu {
 	struct vm *vm;
@@ -82,7 +121,7 @@ struct vcpu {
 	struct kvm_run *run;		/* shared with user space, which may write at any time */
 	void *port_data;		/* the page behind it */
 	struct vmcb *vmcb;
-	struct yakvm_registers regs;	/* RAX, RSP, RIP and RFLAGS: copied from and to the VMCB at each exit */
+	struct registers regs;		/* RAX, RSP, RIP and RFLAGS: copied from and to the VMCB at each exit */
 	struct fpu_guest fpu;
 	u64 xcr0, apic_base;
 	u64 msrs[YAKVM_MSR_COUNT];	/* those that are not in the VMCB */
@@ -95,7 +134,9 @@ struct vcpu {
 	/* Debug registers 0-3, 6 and 7 of the guest; those in use while a debugger has breakpoints. */
 	u64 db[4], dr6, dr7;
 	struct kvm_guest_debug debug;
+	bool stepping;			/* RFLAGS.TF is the debugger's */
 	bool pushes_flags;		/* the instruction that is stepped is a PUSHF */
+	u64 traps;			/* DR6 of a trap after the instruction that is being completed */
 
 	/* Events, in the order of their injection. `injected`: cut short, to be delivered again. */
 	struct { bool injected, pending, has_error; u8 vector; u32 error; } exception;
@@ -105,10 +146,10 @@ struct vcpu {
 
 	enum pending pending;
 	u64 pending_rip;		/* linear address of the instruction; another one: it was abandoned */
-	struct yakvm_insn insn;
-	u64 memory;			/* what an instruction that goes on to write has read */
-	u64 next_rip;			/* after IN and OUT */
+	struct yakvm_insn insn;		/* INS or OUTS */
+	u64 next_rip;			/* after port I/O */
 	u32 size, count;		/* of the elements of port I/O */
+	struct window window;
 
 	int running_on;			/* CPU, or -1 outside of the guest */
 	int last_cpu;			/* CPU whose ASID it has */
@@ -186,9 +227,18 @@ int vcpu_run(struct vcpu *vcpu);
 int handle_exit(struct vcpu *vcpu);
 
 /* io.c */
+u64 string_address(struct vcpu *vcpu, const struct yakvm_insn *insn, u32 reg);
 int handle_io(struct vcpu *vcpu);
 int handle_npf(struct vcpu *vcpu);
 int complete_pending(struct vcpu *vcpu);
+
+/* window.c */
+int window_fault(struct vcpu *vcpu, u64 gpa, bool write);
+int window_resume(struct vcpu *vcpu);
+void window_enter(struct vcpu *vcpu);
+int window_exit(struct vcpu *vcpu);
+void window_close(struct vcpu *vcpu);
+void window_free(struct window *window);
 
 /* events.c */
 bool interruptible(struct vcpu *vcpu);

@@ -13,8 +13,6 @@
 pub mod control;
 pub mod cpuid;
 pub mod decode;
-pub mod execute;
-pub mod insn;
 pub mod msr;
 pub mod paging;
 pub mod processor;
@@ -22,8 +20,6 @@ pub mod segment;
 
 /// `EINVAL`, as the C functions return it.
 pub const EINVAL: i32 = -22;
-/// `ENODATA`: more instruction bytes are needed.
-pub const ENODATA: i32 = -61;
 /// `EFAULT`: a page fault, or an address that is not canonical.
 pub const EFAULT: i32 = -14;
 /// `ENOENT`: there is no such register.

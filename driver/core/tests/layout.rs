@@ -7,9 +7,7 @@ use std::process::Command;
 
 use yakvm_core::control::{Limits, Sregs, Table};
 use yakvm_core::cpuid::Leaf;
-
-use yakvm_core::execute::Registers;
-use yakvm_core::insn::Insn;
+use yakvm_core::decode::Insn;
 use yakvm_core::msr::Msr;
 use yakvm_core::paging::Walk;
 use yakvm_core::segment::{Segment, VmcbSegment};
@@ -31,32 +29,7 @@ macro_rules! fields {
 #[test]
 fn structures_are_the_same_in_c() {
     let asserts = [
-        fields!(Registers, "yakvm_registers", gpr, rip, rflags),
-        fields!(
-            Insn,
-            "yakvm_insn",
-            length,
-            access,
-            memory_size,
-            segment,
-            destination_segment,
-            operation,
-            base,
-            index,
-            scale,
-            address_size,
-            code_size,
-            reg,
-            high,
-            register_size,
-            immediate_source,
-            memory_source,
-            repeat,
-            bit_string,
-            reserved,
-            displacement,
-            immediate
-        ),
+        fields!(Insn, "yakvm_insn", size, flags, segment, address_size),
         fields!(VmcbSegment, "yakvm_vmcb_segment", selector, attributes, limit, base),
         fields!(Limits, "yakvm_limits", cr4, efer, physical_bits),
         fields!(Leaf, "yakvm_cpuid_leaf", leaf, index, indexed),
