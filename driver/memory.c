@@ -262,6 +262,9 @@ int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *reg
 	else if (old && logging)
 		npt_change(vm, old->frame, old->frame + old->pages - 1, WRITABLE);
 	spin_unlock(&vm->lock);
+	/* Copies from and to the old slot end before the caller may use its memory otherwise. */
+	down_write(&vm->copies);
+	up_write(&vm->copies);
 	slot_free(old);
 out:
 	mutex_unlock(&vm->mutex);
@@ -389,8 +392,7 @@ out:
 	return result;
 }
 
-/* Copies from or to guest memory, not across a page. -ENOENT: there is none, or it is read-only. */
-int memory_copy(struct vm *vm, u64 gpa, void *data, u32 count, bool write)
+static int copy(struct vm *vm, u64 gpa, void *data, u32 count, bool write)
 {
 	u64 frame = gpa >> PAGE_SHIFT;
 	void __user *address;
@@ -414,12 +416,24 @@ int memory_copy(struct vm *vm, u64 gpa, void *data, u32 count, bool write)
 	return 0;
 }
 
+/* Copies from or to guest memory, not across a page. -ENOENT: there is none, or it is read-only. */
+int memory_copy(struct vm *vm, u64 gpa, void *data, u32 count, bool write)
+{
+	int error;
+
+	down_read(&vm->copies);
+	error = copy(vm, gpa, data, count, write);
+	up_read(&vm->copies);
+	return error;
+}
+
 int memory_init(struct vm *vm)
 {
 	int error;
 
 	spin_lock_init(&vm->lock);
 	mutex_init(&vm->mutex);
+	init_rwsem(&vm->copies);
 	vm->npt = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!vm->npt)
 		return -ENOMEM;

@@ -87,6 +87,8 @@ static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 	/* Whatever CR4.OSXSAVE is: the guest may set it and read XCR0 without an exit. */
 	if (vcpu->xcr0 != host_xcr0 && host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
+	if (host_xss)
+		wrmsrl(MSR_IA32_XSS, 0);
 
 	context_tracking_guest_enter();
 	yakvm_enter(__pa(vcpu->vmcb), vcpu->regs.gpr, page_to_phys(cpu->host_state));
@@ -100,6 +102,8 @@ static void enter(struct vcpu *vcpu, struct svm_cpu *cpu)
 		vcpu->xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 	if (vcpu->xcr0 != host_xcr0 && host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+	if (host_xss)
+		wrmsrl(MSR_IA32_XSS, host_xss);
 	write_pkru(pkru);
 	if (hw_breakpoint_active())
 		hw_breakpoint_restore();

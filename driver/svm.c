@@ -19,7 +19,7 @@
 
 struct svm_cpu __percpu *cpus;
 u32 asid_count;
-u64 host_xcr0, guest_xcr0;
+u64 host_xcr0, guest_xcr0, host_xss;
 void *port_bitmap, *msr_bitmap;
 
 #define PORT_BITMAP_ORDER	2	/* 12 KiB are used */
@@ -263,6 +263,8 @@ int __init svm_init(void)
 		return error;
 	asid_count = cpuid_ebx(0x8000000a);
 	host_xcr0 = boot_cpu_has(X86_FEATURE_OSXSAVE) ? xgetbv(XCR_XFEATURE_ENABLED_MASK) : 0;
+	if (boot_cpu_has(X86_FEATURE_XSAVES))
+		rdmsrl(MSR_IA32_XSS, host_xss);
 	guest_xcr0 = host_xcr0 & (XFEATURE_MASK_FPSSE | XFEATURE_MASK_YMM);
 	error = allocate_pages();
 	if (error)

@@ -4,7 +4,7 @@
  * appendix B (layout of the VMCB); the Linux kernel's Documentation/virt/kvm/api.rst for the ioctls.
  *
  * Locks, in the order in which they are taken: vm->mutex (slots, creation of vCPUs), vcpu->mutex (all of
- * a vCPU), vm->lock (nested page tables and the look-up of slots; never held across user memory).
+ * a vCPU), vm->copies, vm->lock (nested page tables and the look-up of slots; never held across user memory).
  */
 #ifndef YAKVM_H
 #define YAKVM_H
@@ -13,6 +13,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
+#include <linux/rwsem.h>
 #include <linux/signal.h>
 #include <linux/spinlock.h>
 #include <asm/fpu/types.h>
@@ -57,6 +58,7 @@ struct vm {
 	struct mm_struct *mm;		/* the process that created it, and the only one to use it */
 	struct mmu_notifier notifier;
 	struct mutex mutex;
+	struct rw_semaphore copies;	/* from and to guest memory: they may sleep, so not under `lock` */
 	struct vcpu *vcpus[MAX_VCPUS];	/* by id; they live as long as the VM */
 	u32 boot_cpu;
 	u32 msr_exits;			/* KVM_MSR_EXIT_REASON_*: user space answers for such MSRs */
@@ -180,6 +182,7 @@ struct svm_cpu {
 extern struct svm_cpu __percpu *cpus;
 extern u32 asid_count;
 extern u64 host_xcr0, guest_xcr0;	/* the host's own; the states that a guest may enable */
+extern u64 host_xss;		/* the host's supervisor states, which XSAVES in the guest must not reach */
 extern void *port_bitmap, *msr_bitmap;
 int svm_init(void);
 void svm_exit(void);

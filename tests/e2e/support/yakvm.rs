@@ -6,23 +6,18 @@ use super::test_device;
 
 /// The driver has no interrupt controllers (driver/README.md).
 const NO_IRQCHIP: &str = "the driver has no interrupt controllers: no `--irqchip kernel`";
-/// The decoder in driver/core has no CALL and RET.
-const NO_CALL: &str = "the driver does not carry out a call whose return address goes to a page that is not there, as that of a watched stack";
 
 /// The tests that cannot pass on it, with the reason.
-pub(super) const EXCEPT: &[(&str, &[&str])] = &[
-    (
-        NO_IRQCHIP,
-        &[
-            "option_is_taken: --irqchip kernel",
-            "key_is_taken: [vm-spec] irqchip = kernel",
-            "an_early_exception_is_the_same_on_several_cpus_and_with_kvms_controllers",
-            "a_virtio_disk_interrupts_by_the_interrupt_controllers_of_kvm",
-            "each_timer_counts_the_right_number_of_ticks_with_kvms_interrupt_controllers",
-        ],
-    ),
-    (NO_CALL, &["a_variable_on_the_stack_is_watched"]),
-];
+pub(super) const EXCEPT: &[(&str, &[&str])] = &[(
+    NO_IRQCHIP,
+    &[
+        "option_is_taken: --irqchip kernel",
+        "key_is_taken: [vm-spec] irqchip = kernel",
+        "an_early_exception_is_the_same_on_several_cpus_and_with_kvms_controllers",
+        "a_virtio_disk_interrupts_by_the_interrupt_controllers_of_kvm",
+        "each_timer_counts_the_right_number_of_ticks_with_kvms_interrupt_controllers",
+    ],
+)];
 
 /// Another one with KVM's interrupt controllers; it exists only in the lab.
 const LINUX: &str = "debians_kernel_reaches_a_shell_and_sees_its_disk";

@@ -6,6 +6,7 @@ mod debug;
 mod device;
 mod events;
 mod memory;
+mod mmio;
 mod modes;
 mod ports;
 mod requests;
@@ -28,6 +29,7 @@ pub static CHECKS: std::sync::LazyLock<Vec<Check>> = std::sync::LazyLock::new(||
         memory::CHECKS,
         modes::CHECKS,
         ports::CHECKS,
+        mmio::CHECKS,
         running::CHECKS,
         debug::CHECKS,
         breakpoints::CHECKS,
