@@ -137,6 +137,7 @@ int complete_pending(struct vcpu *vcpu)
 	/* User space has moved RIP: the instruction is abandoned. */
 	if (vcpu->pending_rip != vcpu_pc(vcpu)) {
 		window_close(vcpu);
+		vcpu->traps = 0;
 		return 1;
 	}
 	switch (pending) {

@@ -299,7 +299,8 @@ static int step_over(struct vcpu *vcpu)
 	for (access = window->accesses; access < window->accesses + window->access_count; access++) {
 		access->done = 0;
 		/* The trap flag that was pushed is ours. */
-		if (window->insn.flags & YAKVM_PUSHES_FLAGS && (vcpu->stepping || !window->trap_flag))
+		if (window->insn.flags & YAKVM_PUSHES_FLAGS && access->size > 1 &&
+		    (vcpu->stepping || !window->trap_flag))
 			place(vcpu, access)[1] &= ~(X86_EFLAGS_TF >> 8);
 	}
 	return next(vcpu);

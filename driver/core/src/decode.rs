@@ -5,7 +5,7 @@
 //! The processor carries out what it finds here, and says itself where the operands are (driver/window.c), so
 //! neither addresses nor the length are needed. About an instruction without operands in memory the answer means
 //! nothing. Those with more operands than one of each kind (PUSHA, ENTER, far CALL, IRET) are refused, as are
-//! x87, VEX and what saves whole register files.
+//! x87, VEX, what saves whole register files, and moves to SS, behind which a single step does not end.
 
 use crate::EINVAL;
 
@@ -118,7 +118,7 @@ fn one_byte(opcode: u8, modrm: u8, prefixes: &Prefixes) -> Option<(u8, u8)> {
     Some(match opcode {
         // ADD, OR, ADC, SBB, AND, SUB, XOR, CMP; PUSH and POP of segments.
         0x00..=0x3f if opcode & 7 < 4 => (size, modifies(opcode & 7 < 2 && opcode < 0x38)),
-        0x00..=0x1f if opcode & 6 == 6 => (stack, 0),
+        0x00..=0x1f if opcode & 6 == 6 && opcode != 0x17 => (stack, 0),
         // PUSH and POP, RET, LEAVE, CALL.
         0x50..=0x5f | 0x68 | 0x6a | 0xc2 | 0xc3 | 0xc9 | 0xe8 => (stack, 0),
         // Others are XOP.
@@ -135,7 +135,7 @@ fn one_byte(opcode: u8, modrm: u8, prefixes: &Prefixes) -> Option<(u8, u8)> {
         0x80..=0x83 => (size, modifies(group != 7)),
         // TEST, MOV, MOVS, STOS, LODS, SCAS; segment registers.
         0x84 | 0x85 | 0x88..=0x8b | 0xa0..=0xa5 | 0xaa..=0xaf | 0xc6 | 0xc7 => (size, 0),
-        0x8c | 0x8e => (2, 0),
+        0x8c | 0x8e if opcode == 0x8c || group != 2 => (2, 0),
         0xa6 | 0xa7 => (size, COMPARES),
         // XCHG; shifts and rotations.
         0x86 | 0x87 | 0xc0 | 0xc1 | 0xd0..=0xd3 => (size, MODIFIES),

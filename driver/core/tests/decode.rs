@@ -47,8 +47,11 @@ fn may_be_refused(instruction: &Instruction) -> bool {
     });
     let call = matches!(instruction.code(), Code::Call_m1616 | Code::Call_m1632 | Code::Call_m1664)
         || matches!(instruction.op0_kind(), OpKind::FarBranch16 | OpKind::FarBranch32);
+    let stack_segment =
+        instruction.op0_register() == Register::SS && matches!(instruction.mnemonic(), Mov | Pop);
     !plain
         || call
+        || stack_segment
         || instruction.encoding() != EncodingKind::Legacy
         || matches!(
             instruction.mnemonic(),
