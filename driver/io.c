@@ -4,13 +4,12 @@
  * chapters 15.10 (IOIO intercept) and 15.25.6 (nested page faults).
  *
  * An instruction that exits to user space is completed by the next KVM_RUN (complete_pending); until then
- * registers and RIP are those before it.
+ * registers and RIP are those before it, or behind it at a write to memory-mapped I/O.
  */
 #include <linux/mm.h>
 #include <asm/trapnr.h>
 #include "yakvm.h"
 
-#define PF_WRITE	BIT_ULL(1)	/* EXITINFO1 of a nested page fault, chapter 15.25.6 */
 #define PF_FETCH	BIT_ULL(4)
 #define PF_TABLE	BIT_ULL(33)	/* the guest's page tables themselves */
 

@@ -29,24 +29,30 @@ static u8 *place(struct vcpu *vcpu, const struct access *access)
 	return vcpu->window.pages[access->page].data + offset_in_page(access->gpa);
 }
 
-/* The window's page for a frame, or -ENOSPC. A new one has the contents of memory that can only be read. */
-static int find_page(struct vcpu *vcpu, u64 frame)
+/* The window's page for a frame, or -ENOENT. */
+static int find_page(struct window *window, u64 frame)
 {
-	struct window *window = &vcpu->window;
-	struct window_page *page;
 	u32 i;
 
 	for (i = 0; i < window->page_count; i++)
 		if (window->pages[i].frame == frame)
 			return i;
-	if (i == WINDOW_PAGES)
+	return -ENOENT;
+}
+
+/* One more page, which has the contents of memory that can only be read; or -ENOSPC. */
+static int add_page(struct vcpu *vcpu, u64 frame)
+{
+	struct window *window = &vcpu->window;
+	struct window_page *page = &window->pages[window->page_count];
+
+	if (window->page_count == WINDOW_PAGES)
 		return -ENOSPC;
-	page = &window->pages[window->page_count++];
 	page->frame = frame;
 	page->writable = false;
 	memset(page->data, 0, PAGE_SIZE);
 	page->memory = !memory_copy(vcpu->vm, frame << PAGE_SHIFT, page->data, PAGE_SIZE, false);
-	return i;
+	return window->page_count++;
 }
 
 /* Memory for the window, once for each vCPU that needs one. */
@@ -150,9 +156,13 @@ static int next(struct vcpu *vcpu)
 	struct window *window = &vcpu->window;
 	struct access *access;
 
-	for (access = window->accesses; access < window->accesses + window->access_count; access++)
-		if ((window->over ? access->writes : access->reads) && access->done < access->size)
+	for (access = window->accesses; access < window->accesses + window->access_count; access++) {
+		if (!(window->over ? access->writes : access->reads) || access->done == access->size)
+			continue;
+		/* User space may have put memory there when it answered the read. */
+		if (!window->over || memory_copy(vcpu->vm, access->gpa, place(vcpu, access), access->size, true))
 			return exit_mmio(vcpu, access, window->over);
+	}
 	if (window->over) {
 		window_close(vcpu);
 		return finish(vcpu);
@@ -193,7 +203,9 @@ int window_fault(struct vcpu *vcpu, u64 gpa, bool write)
 		window->before = vcpu->regs;
 	}
 	modifies = window->insn.flags & YAKVM_MODIFIES;
-	page = find_page(vcpu, gpa >> PAGE_SHIFT);
+	page = find_page(window, gpa >> PAGE_SHIFT);
+	if (page < 0)
+		page = add_page(vcpu, gpa >> PAGE_SHIFT);
 	access = page < 0 ? NULL : find_access(vcpu, gpa, page);
 	if (!access)
 		goto refuse;
@@ -306,6 +318,16 @@ static int step_over(struct vcpu *vcpu)
 	return next(vcpu);
 }
 
+/* A page of the window is the window's, whatever is there by now. */
+static int step_fault(struct vcpu *vcpu)
+{
+	u64 gpa = vcpu->vmcb->control.exit_info_2;
+
+	if (find_page(&vcpu->window, gpa >> PAGE_SHIFT) < 0)
+		return handle_npf(vcpu);
+	return window_fault(vcpu, gpa, vcpu->vmcb->control.exit_info_1 & PF_WRITE);
+}
+
 /* After the exit. */
 int window_exit(struct vcpu *vcpu)
 {
@@ -329,7 +351,7 @@ int window_exit(struct vcpu *vcpu)
 		window->open = true;
 		return 1;
 	case SVM_EXIT_NPF:
-		result = handle_npf(vcpu);
+		result = step_fault(vcpu);
 		window->open = result == 1;
 		if (result <= 0 && vcpu->pending != MMIO)
 			window_close(vcpu);

@@ -30,6 +30,7 @@
 #define MAX_CPUID	256
 #define DEBUGGING	(KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP)
 #define DR7_GD		BIT_ULL(13)	/* a MOV to or from a debug register raises #DB; chapter 13.1.1.4 */
+#define PF_WRITE	BIT_ULL(1)	/* EXITINFO1 of a nested page fault; chapter 15.25.6 */
 #define MMAP_SIZE	(2 * PAGE_SIZE)	/* struct kvm_run, then the data of port I/O */
 
 /* The general registers in their order, R8 to R15 follow. */

@@ -241,6 +241,15 @@ pub const CHECKS: &[Check] = &[
         machine.expect(Exit::Halt)?;
         equal("the memory", rom.u64(0), 0x9_0403_0201)
     }),
+    ("memory that comes while a read is answered is written", |device| {
+        let code = code!(64: "mov $MMIO, %esi", "lea 8(%rsi), %edi", "movsl", "hlt");
+        let mut machine = Machine::long(device, code)?;
+        answer(&mut machine, 0, 4, 0x2222)?;
+        let page = Memory::new(4096);
+        map(&machine.vm, 1, MMIO, &page, 0, 4096, 0)?;
+        machine.expect(Exit::Halt)?;
+        equal("the memory", page.u64(8), 0x2222)
+    }),
     ("an exception of an instruction that reads no memory is the guest's", |device| {
         let code = code!(64: "mov $MMIO, %ebx", "divl (%rbx)");
         let mut machine = Machine::long(device, code)?;
