@@ -34,8 +34,12 @@ pub(super) fn reason(machine: &Machine) -> Result<Option<String>, HostError> {
     let copy = machine.board_with_copies()?;
     let board = copy.as_ref().unwrap_or(machine.board());
     let can_wake = can_wake_without_user(board);
+    // An interrupt that has been requested since wakes it when the run goes on.
+    let wakes = machine
+        .cpu_ids()
+        .any(|cpu| machine.cpu(cpu).run_state() == RunState::Halted && machine.interrupt_pending(cpu));
     match running[..] {
-        [] if !can_wake => Ok(Some(waits(machine, &board.interrupt_sources()))),
+        [] if !can_wake && !wakes => Ok(Some(waits(machine, &board.interrupt_sources()))),
         [(cpu, RunState::Running)] => {
             let registers = machine.cpu(cpu).registers()?;
             let interruptible = registers.general.rflags & RFLAGS_IF != 0;
