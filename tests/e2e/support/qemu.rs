@@ -54,6 +54,7 @@ const SINCE: &[(&str, &[&str])] = &[(
         "breakpoints_stop_the_guest_in_every_mode",
         "a_halt_is_stepped_whatever_the_selector_of_real_mode",
         "real_mode_code_is_debugged_with_its_own_disassembly",
+        "next_over_int_0x10_stops_behind_it",
     ],
 )];
 
