@@ -334,8 +334,7 @@ impl Machine {
             info!("disk {unit}: {sectors} sectors{kind}{virtio}");
         }
         self.disks = disks;
-        self.submit_disk_requests();
-        self.submit_bios_transfer();
+        self.repeat_disk_requests()?;
         Ok(())
     }
 
@@ -434,3 +433,7 @@ impl Machine {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+#[path = "disks_test.rs"]
+mod tests;

@@ -251,6 +251,7 @@ impl Machine {
         self.map_for_several()?;
         self.forget_disk_writes();
         self.load_state(board, state)?;
+        self.repeat_disk_requests()?;
         self.protect_after_reset()?;
         self.resume_dirty_tracking()?;
         info!("the guest continues at {:#x}, from a saved state", state.boot_cpu().vcpu.rip());
@@ -325,6 +326,12 @@ impl Machine {
         self.inputs.set_mouse_enabled(self.board.i8042().mouse_is_enabled());
         self.input_buffer.set_state(&state.input_buffer, &self.inputs);
         (self.resets, self.pending_action) = (state.resets, state.pending_action);
+        self.rearm_timer()
+    }
+
+    /// Repeats what drives and BIOS were waiting for when the state was saved. A new machine does so when its disks are
+    /// attached ([`Machine::attach_disks`]); before that nobody would answer.
+    pub(super) fn repeat_disk_requests(&mut self) -> Result<(), HostError> {
         self.submit_disk_requests();
         self.submit_bios_transfer();
         self.rearm_timer()

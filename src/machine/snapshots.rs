@@ -314,6 +314,7 @@ impl Machine {
             }
         }
         self.put_state(board, state)?;
+        self.repeat_disk_requests()?;
         // The guest cannot notice which ports are coalesced, unless it has configured one otherwise.
         for number in 0..4 {
             self.coalescing.configured(number, self.board.serial(number), self.ram.vm())?;

@@ -1,0 +1,48 @@
+//! IDE disks of whole machines, with the requests of a driver that is this test.
+
+use super::super::testing::machine;
+use super::*;
+use crate::os::disk_image::DiskImage;
+use crate::settings::{DiskInterface, DiskMode, DiskSpec};
+
+/// The first channel: sector count, the first byte of the sector's number, drive, command and status.
+const COUNT: u16 = 0x1F2;
+const SECTOR: u16 = 0x1F3;
+const DRIVE: u16 = 0x1F6;
+const COMMAND: u16 = 0x1F7;
+const STATUS_DATA: u32 = 8;
+
+/// An image whose sectors hold their numbers.
+fn images(name: &str) -> [Option<DiskImage>; UNITS] {
+    let path = std::env::temp_dir().join(format!("kvm-ide-{name}-{}", std::process::id()));
+    let contents: Vec<u8> = (0..64u32).flat_map(|sector| sector.to_le_bytes().repeat(128)).collect();
+    std::fs::write(&path, contents).unwrap();
+    let spec = DiskSpec { path: path.clone(), mode: DiskMode::ReadWrite, interface: DiskInterface::Ide };
+    let mut images: [Option<DiskImage>; UNITS] = Default::default();
+    images[0] = Some(DiskImage::open(&spec).unwrap());
+    std::fs::remove_file(path).unwrap();
+    images
+}
+
+#[test]
+fn a_machine_that_was_saved_while_a_drive_is_busy_asks_its_disk_again() {
+    let Some(mut source) = machine(16 << 20, b"\xF4\xEB\xFD") else { return };
+    source.attach_disks(images("source"), DiskOrigin::New).unwrap();
+    for (port, value) in [(DRIVE, 0xE0), (COUNT, 1), (SECTOR, 5), (COMMAND, 0x20)] {
+        let _ = source.board.port_out(port, 1, value);
+    }
+    assert!(source.board.take_disk_request().is_some());
+    let state = source.state().unwrap();
+
+    let Some(mut machine) = machine(16 << 20, b"\xF4\xEB\xFD") else { return };
+    machine.put_state(state.board().unwrap(), &state).unwrap();
+    machine.attach_disks(images("restored"), DiskOrigin::Restored).unwrap();
+    while machine.board.port_in(COMMAND, 1).0 & STATUS_DATA == 0 {
+        while machine.inputs.is_idle() {
+            machine.inputs.wait();
+        }
+        assert!(machine.take_inputs().unwrap().is_none());
+        machine.take_early_answers().unwrap();
+    }
+    assert_eq!(machine.board.port_in(0x1F0, 2).0 & 0xFFFF, 5);
+}
