@@ -11,10 +11,15 @@ static bool in_shadow(struct vcpu *vcpu)
 	return vcpu->vmcb->control.int_state & SVM_INTERRUPT_SHADOW_MASK;
 }
 
-/* Whether the guest takes an interrupt now. */
+static bool takes_interrupts(struct vcpu *vcpu)
+{
+	return vcpu->regs.rflags & X86_EFLAGS_IF && !in_shadow(vcpu);
+}
+
+/* Whether the guest takes one more interrupt now. */
 bool interruptible(struct vcpu *vcpu)
 {
-	return vcpu->regs.rflags & X86_EFLAGS_IF && !in_shadow(vcpu) && !vcpu->interrupt.injected &&
+	return takes_interrupts(vcpu) && !vcpu->interrupt.injected &&
 	       !vcpu->exception.injected && !vcpu->exception.pending && !vcpu->nmi.injected &&
 	       !vcpu->window.open;
 }
@@ -48,12 +53,16 @@ void inject(struct vcpu *vcpu)
 		control->event_inj_err = vcpu->exception.error;
 		if (vcpu->exception.pending)
 			prepare_frame(vcpu);
+		/* An interrupt that was given before the exception came waits until the handler allows it. */
+		vcpu->interrupt.held = vcpu->interrupt.injected;
 	} else if (vcpu->nmi.injected) {
 		control->event_inj = X86_TRAP_NMI | SVM_EVTINJ_VALID | SVM_EVTINJ_TYPE_NMI;
+		vcpu->interrupt.held = vcpu->interrupt.injected;
 		vcpu->nmi.masked = true;
 		vcpu->nmi.leaving = false;
 		vmcb_intercept(vcpu, INTERCEPT_IRET, true);
-	} else if (vcpu->interrupt.injected) {
+	} else if (vcpu->interrupt.injected && (!vcpu->interrupt.held || takes_interrupts(vcpu))) {
+		vcpu->interrupt.held = false;
 		control->event_inj = vcpu->interrupt.vector | SVM_EVTINJ_VALID |
 				     (vcpu->interrupt.soft ? SVM_EVTINJ_TYPE_SOFT : SVM_EVTINJ_TYPE_INTR);
 	} else if (nmi_waits && (in_shadow(vcpu) || vcpu->nmi.leaving) &&
@@ -65,7 +74,7 @@ void inject(struct vcpu *vcpu)
 
 	/* A virtual interrupt is never taken: it is intercepted as soon as the guest could take it. */
 	control->int_ctl &= ~V_IRQ_INJECTION_BITS_MASK;
-	if (READ_ONCE(vcpu->run->request_interrupt_window) && !interruptible(vcpu))
+	if (vcpu->interrupt.held || (READ_ONCE(vcpu->run->request_interrupt_window) && !interruptible(vcpu)))
 		control->int_ctl |= V_IRQ_MASK | V_IGN_TPR_MASK;
 	vmcb_intercept(vcpu, INTERCEPT_VINTR, control->int_ctl & V_IRQ_MASK);
 }
@@ -79,7 +88,7 @@ void delivered(struct vcpu *vcpu)
 		vcpu->exception.injected = vcpu->exception.pending = false;
 	} else if (vcpu->nmi.injected) {
 		vcpu->nmi.injected = false;
-	} else if (vcpu->interrupt.injected) {
+	} else if (!vcpu->interrupt.held) {
 		vcpu->interrupt.injected = false;
 	}
 	vcpu->vmcb->control.event_inj = 0;

@@ -233,6 +233,8 @@ int handle_exit(struct vcpu *vcpu)
 		return handle_cpuid(vcpu);
 	case SVM_EXIT_HLT:
 		result = skip(vcpu, 1);
+		if (result == 1 && vcpu->interrupt.held && vcpu->regs.rflags & X86_EFLAGS_IF)
+			return 1;
 		if (result >= 0)
 			run->exit_reason = KVM_EXIT_HLT;
 		return min(result, 0);

@@ -304,6 +304,7 @@ static int set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 	vcpu->exception.has_error = events->exception.has_error_code;
 	vcpu->exception.error = events->exception.error_code;
 	vcpu->interrupt.injected = events->interrupt.injected;
+	vcpu->interrupt.held = false;
 	vcpu->interrupt.soft = events->interrupt.soft;
 	vcpu->interrupt.vector = events->interrupt.nr;
 	if (events->flags & KVM_VCPUEVENT_VALID_SHADOW) {

@@ -106,10 +106,13 @@ static struct access *find_access(struct vcpu *vcpu, u64 gpa, u32 page)
 			return access;
 	if (window->access_count == WINDOW_ACCESSES)
 		return NULL;
-	window->access_count++;
 	*access = (struct access) {
 		.gpa = gpa, .page = page, .size = min_t(u64, window->insn.size, PAGE_SIZE - offset_in_page(gpa)),
 	};
+	/* The rest of the access before, which its page has cut off. */
+	if (window->access_count && !offset_in_page(gpa) && access[-1].size < window->insn.size)
+		access->size = window->insn.size - access[-1].size;
+	window->access_count++;
 	return access;
 }
 
@@ -200,14 +203,14 @@ int window_fault(struct vcpu *vcpu, u64 gpa, bool write)
 			return -ENOMEM;
 		if (yakvm_decode(bytes, fetch(vcpu, bytes), code_bits(vcpu), &window->insn))
 			return exit_emulation(vcpu);
-		window->before = vcpu->regs;
 	}
 	modifies = window->insn.flags & YAKVM_MODIFIES;
 	page = find_page(window, gpa >> PAGE_SHIFT);
 	if (page < 0)
 		page = add_page(vcpu, gpa >> PAGE_SHIFT);
 	access = page < 0 ? NULL : find_access(vcpu, gpa, page);
-	if (!access)
+	/* The trap flag in what PUSHF pushes is taken out in one piece. */
+	if (!access || (window->insn.flags & YAKVM_PUSHES_FLAGS && access->size != window->insn.size))
 		goto refuse;
 	if (!window->pages[page].memory && (!write || modifies))
 		access->reads = true;
@@ -228,6 +231,14 @@ refuse:
 
 /* ---- the step ---- */
 
+/* Other processors change entries meanwhile: each is copied as a whole, which memcpy does not promise. */
+static void copy_table(u64 *to, const u64 *from)
+{
+	unsigned long count = PTRS_PER_PTE;
+
+	asm volatile("rep movsq" : "+D" (to), "+S" (from), "+c" (count) : : "memory");
+}
+
 /* The VM's nested page tables with the window in them; tables[0] is the root, or the last one if it has five levels. */
 static u64 build_tables(struct vcpu *vcpu)
 {
@@ -235,7 +246,7 @@ static u64 build_tables(struct vcpu *vcpu)
 	u64 *table, *entry, **unused = window->tables;
 	u32 i, level;
 
-	table = memcpy(*unused++, vcpu->vm->npt, PAGE_SIZE);
+	copy_table(*unused++, vcpu->vm->npt);
 	for (i = 0; i < window->page_count; i++) {
 		struct window_page *page = &window->pages[i];
 		u64 gpa = page->frame << PAGE_SHIFT;
@@ -246,7 +257,7 @@ static u64 build_tables(struct vcpu *vcpu)
 			entry = &table[yakvm_npt_index(gpa, level)];
 			table = *unused++;
 			if (*entry)
-				memcpy(table, __va(yakvm_npt_address(*entry)), PAGE_SIZE);
+				copy_table(table, __va(yakvm_npt_address(*entry)));
 			else
 				memset(table, 0, PAGE_SIZE);
 			*entry = yakvm_npt_table(__pa(table));
@@ -272,6 +283,8 @@ void window_enter(struct vcpu *vcpu)
 	control->int_ctl &= ~V_IRQ_INJECTION_BITS_MASK;
 	window->intercepts = control->intercepts[INTERCEPT_EXCEPTION];
 	control->intercepts[INTERCEPT_EXCEPTION] = ~0;
+	if (!window->probed)
+		window->before = vcpu->regs;
 	window->trap_flag = vcpu->regs.rflags & X86_EFLAGS_TF;
 	vcpu->regs.rflags |= X86_EFLAGS_TF;
 }
@@ -311,7 +324,7 @@ static int step_over(struct vcpu *vcpu)
 	for (access = window->accesses; access < window->accesses + window->access_count; access++) {
 		access->done = 0;
 		/* The trap flag that was pushed is ours. */
-		if (window->insn.flags & YAKVM_PUSHES_FLAGS && access->size > 1 &&
+		if (window->insn.flags & YAKVM_PUSHES_FLAGS && access->size == window->insn.size &&
 		    (vcpu->stepping || !window->trap_flag))
 			place(vcpu, access)[1] &= ~(X86_EFLAGS_TF >> 8);
 	}
@@ -342,17 +355,21 @@ int window_exit(struct vcpu *vcpu)
 	window->open = false;
 	if (vector == DB_VECTOR && vcpu->vmcb->save.dr6 & DR_STEP)
 		return step_over(vcpu);
-	restore_trap_flag(vcpu);
+	/* Other code has come in the instruction's place, and has left the step without a trap (SYSCALL, INT n). */
+	if (!(vcpu->regs.rflags & X86_EFLAGS_TF))
+		window_close(vcpu);
+	else
+		restore_trap_flag(vcpu);
 	switch (code) {
 	case SVM_EXIT_INTR:
 	case SVM_EXIT_NMI:
 	case SVM_EXIT_SMI:
 	case SVM_EXIT_INIT:
-		window->open = true;
+		window->open = window->page_count;
 		return 1;
 	case SVM_EXIT_NPF:
 		result = step_fault(vcpu);
-		window->open = result == 1;
+		window->open = result == 1 && window->page_count;
 		if (result <= 0 && vcpu->pending != MMIO)
 			window_close(vcpu);
 		return result;

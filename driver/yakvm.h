@@ -144,7 +144,7 @@ struct vcpu {
 	/* Events, in the order of their injection. `injected`: cut short, to be delivered again. */
 	struct { bool injected, pending, has_error; u8 vector; u32 error; } exception;
 	struct { bool injected, masked, leaving; u8 pending; u64 iret; } nmi;
-	struct { bool injected, soft; u8 vector; } interrupt;
+	struct { bool injected, soft, held; u8 vector; } interrupt;
 	bool nmi_step;			/* TF is set until one instruction is over */
 
 	enum pending pending;

@@ -5,7 +5,7 @@
 //! The processor carries out what it finds here, and says itself where the operands are (driver/window.c), so
 //! neither addresses nor the length are needed. About an instruction without operands in memory the answer means
 //! nothing. Those with more operands than one of each kind (PUSHA, ENTER, far CALL, IRET) are refused, as are
-//! x87, VEX, what saves whole register files, and moves to SS, behind which a single step does not end.
+//! x87, VEX, what saves whole register files, and what a single step does not end behind: moves to SS, far JMP.
 
 use crate::EINVAL;
 
@@ -145,10 +145,9 @@ fn one_byte(opcode: u8, modrm: u8, prefixes: &Prefixes) -> Option<(u8, u8)> {
         0xd7 => (1, 0),
         // NOT and NEG; TEST, MUL, DIV.
         0xf6 | 0xf7 => (size, modifies(matches!(group, 2 | 3))),
-        // INC and DEC; CALL, JMP and PUSH; far JMP.
+        // INC and DEC; CALL, JMP and PUSH.
         0xfe | 0xff if group < 2 => (size, MODIFIES),
         0xff if matches!(group, 2 | 4 | 6) => (stack, 0),
-        0xff if group == 5 => (far, 0),
         _ => return None,
     })
 }

@@ -45,8 +45,15 @@ fn may_be_refused(instruction: &Instruction) -> bool {
                 | CpuidFeature::MOVBE
         )
     });
-    let call = matches!(instruction.code(), Code::Call_m1616 | Code::Call_m1632 | Code::Call_m1664)
-        || matches!(instruction.op0_kind(), OpKind::FarBranch16 | OpKind::FarBranch32);
+    let call = matches!(
+        instruction.code(),
+        Code::Call_m1616
+            | Code::Call_m1632
+            | Code::Call_m1664
+            | Code::Jmp_m1616
+            | Code::Jmp_m1632
+            | Code::Jmp_m1664
+    ) || matches!(instruction.op0_kind(), OpKind::FarBranch16 | OpKind::FarBranch32);
     let stack_segment =
         instruction.op0_register() == Register::SS && matches!(instruction.mnemonic(), Mov | Pop);
     !plain

@@ -9,7 +9,7 @@ use kvm_bindings::{
 };
 
 use super::{Check, ensure, equal, fails_with};
-use crate::guest::{CODE, Machine, Mode, code};
+use crate::guest::{CODE, Machine, Mode, STACK, code};
 use crate::kvm::{Exit, GET_MP_STATE, GET_VCPU_EVENTS, INTERRUPT, NMI, SET_MP_STATE, SET_VCPU_EVENTS};
 
 /// A guest that reports rounds at port 0xE0, with interrupts on.
@@ -32,6 +32,19 @@ pub const CHECKS: &[Check] = &[
         inject(&machine, 0x30)?;
         machine.expect_out(0x30)?;
         machine.expect_out(0xE0).map(drop)
+    }),
+    ("an interrupt that is given before a trap waits for the trap's handler", |device| {
+        let code = code!(64: "sti", "pushf", "orb $1, 1(%rsp)", "popf", "in $0x70, %al", "1: nop", "jmp 1b");
+        let mut machine = Machine::long(device, code)?;
+        match machine.vcpu.run()? {
+            Exit::In { port: 0x70, .. } => machine.vcpu.answer_port(&[7]),
+            other => return Err(machine.instead(&other, "in")),
+        }
+        inject(&machine, 0x30)?;
+        machine.expect_out(1)?;
+        machine.expect_out(0x30)?;
+        // One frame on the stack: the trap's handler is over.
+        equal("RSP", machine.vcpu.regs()?.rsp, STACK - 40)
     }),
     ("an interrupt in real mode, and its vector table", |device| {
         let mut machine = Machine::real(device, code!(16: "sti", "1: out %al, $0xE0", "jmp 1b"))?;
