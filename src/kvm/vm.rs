@@ -127,15 +127,16 @@ impl Kvm {
     ///
     /// [`HostError::Held`], [`HostError::SwitchedOff`] or [`HostError::Refused`]: this device can run no guests now.
     pub fn check_that_it_creates_vms(&self) -> Result<(), HostError> {
-        retry_interrupted(|| self.kvm.create_vm())
-            .map(drop)
-            .map_err(|error| HostError::no_vm(&self.device, error))
+        self.new_vm_file().map(drop)
+    }
+
+    fn new_vm_file(&self) -> Result<VmFd, HostError> {
+        retry_interrupted(|| self.kvm.create_vm()).map_err(|error| HostError::no_vm(&self.device, error))
     }
 
     /// Creates a virtual machine with KVM's default quirks.
     pub(super) fn create_vm_as_is(&self, memory: Arc<GuestMemory>) -> Result<Vm, HostError> {
-        let vm = retry_interrupted(|| self.kvm.create_vm()).map_err(|e| HostError::no_vm(&self.device, e))?;
-        Ok(Vm { vm, memory, has_irqchip: false, filters_msrs: Cell::new(false) })
+        Ok(Vm { vm: self.new_vm_file()?, memory, has_irqchip: false, filters_msrs: Cell::new(false) })
     }
 
     /// The result of KVM_CHECK_EXTENSION (see api.rst); 0 if KVM does not have the extension.

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::testing::machine;
+use super::super::testing::{machine, numbered_disk};
 use super::*;
 use crate::os::disk_image::DiskImage;
-use crate::settings::{DiskInterface, DiskMode, DiskSpec};
+use crate::settings::DiskInterface;
 
 /// The first channel: sector count, the first byte of the sector's number, drive, command and status.
 const COUNT: u16 = 0x1F2;
@@ -14,22 +14,17 @@ const DRIVE: u16 = 0x1F6;
 const COMMAND: u16 = 0x1F7;
 const STATUS_DATA: u32 = 8;
 
-/// An image whose sectors hold their numbers.
+/// A first disk whose sectors hold their numbers.
 fn images(name: &str) -> [Option<DiskImage>; UNITS] {
-    let path = std::env::temp_dir().join(format!("kvm-ide-{name}-{}", std::process::id()));
-    let contents: Vec<u8> = (0..64u32).flat_map(|sector| sector.to_le_bytes().repeat(128)).collect();
-    std::fs::write(&path, contents).unwrap();
-    let spec = DiskSpec { path: path.clone(), mode: DiskMode::ReadWrite, interface: DiskInterface::Ide };
     let mut images: [Option<DiskImage>; UNITS] = Default::default();
-    images[0] = Some(DiskImage::open(&spec).unwrap());
-    std::fs::remove_file(path).unwrap();
+    images[0] = Some(numbered_disk(name, 64, DiskInterface::Ide));
     images
 }
 
 #[test]
 fn a_machine_that_was_saved_while_a_drive_is_busy_asks_its_disk_again() {
     let Some(mut source) = machine(16 << 20, b"\xF4\xEB\xFD") else { return };
-    source.attach_disks(images("source"), DiskOrigin::New).unwrap();
+    source.attach_disks(images("ide-source"), DiskOrigin::New).unwrap();
     for (port, value) in [(DRIVE, 0xE0), (COUNT, 1), (SECTOR, 5), (COMMAND, 0x20)] {
         let _ = source.board.port_out(port, 1, value);
     }
@@ -38,7 +33,7 @@ fn a_machine_that_was_saved_while_a_drive_is_busy_asks_its_disk_again() {
 
     let Some(mut machine) = machine(16 << 20, b"\xF4\xEB\xFD") else { return };
     machine.put_state(state.board().unwrap(), &state).unwrap();
-    machine.attach_disks(images("restored"), DiskOrigin::Restored).unwrap();
+    machine.attach_disks(images("ide-restored"), DiskOrigin::Restored).unwrap();
     let patience = Instant::now() + Duration::from_secs(60);
     while machine.board.port_in(COMMAND, 1).0 & STATUS_DATA == 0 {
         assert!(Instant::now() < patience, "the drive is still busy");

@@ -6,7 +6,11 @@ use super::{Event, Machine, MachineSpec, Outcome};
 use crate::boot::test_guest::{CODE, TestGuest};
 use crate::boot::{BootOptions, BytesImage, Protocol};
 use crate::kvm::Kvm;
-use crate::settings::{ClockMode, DEFAULT_DEVICE, IrqchipMode, KeyTarget, LayoutName, Schedule};
+use crate::os::disk_image::DiskImage;
+use crate::settings::{
+    ClockMode, DEFAULT_DEVICE, DiskInterface, DiskMode, DiskSpec, IrqchipMode, KeyTarget, LayoutName,
+    Schedule,
+};
 
 /// Where the guest's code is.
 pub(crate) const ENTRY: u64 = 0x20_0000;
@@ -41,6 +45,17 @@ pub(crate) fn machine_with(memory: u64, code: &[u8], cpus: u8, schedule: Schedul
     };
     let doorbell = Doorbell::new().expect("an eventfd");
     Some(Machine::new((image, found), spec, Inputs::new(), output_queue(doorbell).0).expect("a machine"))
+}
+
+/// An image of `sectors` sectors that hold their numbers, whose file is deleted already; `name` is no other test's.
+pub(crate) fn numbered_disk(name: &str, sectors: u32, interface: DiskInterface) -> DiskImage {
+    let path = std::env::temp_dir().join(format!("kvm-disk-{name}-{}", std::process::id()));
+    let contents: Vec<u8> = (0..sectors).flat_map(|sector| sector.to_le_bytes().repeat(128)).collect();
+    std::fs::write(&path, contents).expect("a file");
+    let spec = DiskSpec { path: path.clone(), mode: DiskMode::ReadWrite, interface };
+    let image = DiskImage::open(&spec).expect("an image");
+    std::fs::remove_file(path).expect("the file");
+    image
 }
 
 /// Runs the guest up to its next `hlt`, which leaves it behind that.

@@ -2,11 +2,11 @@
 
 use super::super::disks::{DiskOrigin, UNITS};
 use super::super::snapshots::Snapshots;
-use super::super::testing::machine;
+use super::super::testing::{machine, numbered_disk};
 use super::super::{Event, inputs::Input};
 use super::*;
 use crate::os::disk_image::DiskImage;
-use crate::settings::{DiskInterface, DiskMode, DiskSpec};
+use crate::settings::DiskInterface;
 
 const QUEUE: u64 = 0x30_0000;
 const AVAILABLE: u64 = QUEUE + 0x800;
@@ -24,13 +24,8 @@ const DEVICE_STATUS: u16 = 0x12;
 /// `None` where there is no `/dev/kvm`.
 fn machine_with_disk(name: &str) -> Option<(Machine, u16)> {
     let mut machine = machine(16 << 20, b"\xF4\xEB\xFD")?;
-    let path = std::env::temp_dir().join(format!("kvm-virtio-{name}-{}", std::process::id()));
-    let contents: Vec<u8> = (0..8192u32).flat_map(|sector| sector.to_le_bytes().repeat(128)).collect();
-    std::fs::write(&path, contents).unwrap();
-    let spec = DiskSpec { path: path.clone(), mode: DiskMode::ReadWrite, interface: DiskInterface::Virtio };
     let mut images: [Option<DiskImage>; UNITS] = Default::default();
-    images[MOST_DISKS] = Some(DiskImage::open(&spec).unwrap());
-    std::fs::remove_file(path).unwrap();
+    images[MOST_DISKS] = Some(numbered_disk(&format!("virtio-{name}"), 8192, DiskInterface::Virtio));
     machine.attach_disks(images, DiskOrigin::New).unwrap();
     let _ = machine.board.port_out(0xCF8, 4, 0x8000_1810);
     let port = machine.board.port_in(0xCFC, 4).0 as u16 & !3;
