@@ -7,7 +7,6 @@
  * registers and RIP are those before it, or behind it at a write to memory-mapped I/O.
  */
 #include <linux/mm.h>
-#include <asm/trapnr.h>
 #include "yakvm.h"
 
 #define PF_FETCH	BIT_ULL(4)

@@ -136,9 +136,11 @@ static int find_second_operand(struct vcpu *vcpu, u32 page)
 	return 0;
 }
 
-static int exit_mmio(struct vcpu *vcpu, struct access *access, bool write)
+/* The read of a step to come, or the write of one that is over. */
+static int exit_mmio(struct vcpu *vcpu, struct access *access)
 {
 	struct kvm_run *run = vcpu->run;
+	bool write = vcpu->window.over;
 
 	vcpu->pending = MMIO;
 	vcpu->pending_rip = vcpu_pc(vcpu);
@@ -164,7 +166,7 @@ static int next(struct vcpu *vcpu)
 			continue;
 		/* User space may have put memory there when it answered the read. */
 		if (!window->over || memory_copy(vcpu->vm, access->gpa, place(vcpu, access), access->size, true))
-			return exit_mmio(vcpu, access, window->over);
+			return exit_mmio(vcpu, access);
 	}
 	if (window->over) {
 		window_close(vcpu);
