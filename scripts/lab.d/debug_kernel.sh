@@ -31,7 +31,7 @@ build_debug_kernel() {
     local new=$cache/debug-kernel.new log=$cache/debug-kernel.log began=$SECONDS ticker status=0 release
     need_parts gcc make flex bison bc libelf-dev
     [[ -d $cache/$debug_source ]] || unpack_package "$debug_source" "$cache/$debug_source"
-    say "building the debug kernel: some 6 minutes on two idle processors, and 3 GiB in $cache meanwhile"
+    say "building the debug kernel, with a line each minute; it needs 3 GiB in $cache meanwhile"
     # A build that was interrupted has left it.
     rm -rf "$new"
     mkdir -p "$new/tree"
